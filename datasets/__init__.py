@@ -1,0 +1,12 @@
+"""Readers of raw data sets by name; raw data itself never lies in this folder.
+
+A new one is one file here, or an entry point in group handbench.datasets.
+"""
+
+if __name__ == "datasets":
+    raise ImportError("this folder is handbench.datasets, seen from a checkout on sys.path")
+
+TABLE = {
+    "interhand26m": "handbench.datasets.interhand26m:InterHand26M",
+    "synthetic": "handbench.datasets.synthetic:Synthetic",
+}

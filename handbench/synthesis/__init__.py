@@ -1,0 +1,1 @@
+"""Synthetic grasp sequences with known geometry: objects, grasps, scenes, pictures."""

@@ -1,0 +1,7 @@
+"""Methods by name. A new one is one file here, or an entry point in group handbench.methods."""
+
+TABLE = {
+    "mean_pose": "handbench.methods.mean_pose:MeanPose",
+    "plain": "handbench.methods.plain:Plain",
+    "h2onet": "handbench.methods.h2onet:H2ONet",
+}

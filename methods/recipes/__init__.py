@@ -1,0 +1,1 @@
+"""Training recipes, one TOML file per method and data set."""

@@ -1,0 +1,1 @@
+"""Published figures (reported/*.csv) and committed measurements (measured/)."""

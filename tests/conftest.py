@@ -1,0 +1,21 @@
+"""Keep the checkout's own folder off sys.path: `import datasets` must not find our folder."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
+SHARED = ROOT.parent / "shared"
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with specs and fixtures beside the checkout, where there is one."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared folder beside this checkout")
+    return SHARED
