@@ -1,0 +1,148 @@
+"""Prediction files: what any tool writes and handbench scores, without torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from handbench.errors import DataError, ShapeError
+from handbench.files import replacing
+
+FORMAT = "handbench-predictions"
+FORMAT_VERSION = 1
+# name -> (shape of one row, type); one row is one hand in one image
+HAND_ARRAYS: dict[str, tuple[tuple[int, ...], str]] = {
+    "is_left": ((), "u1"),
+    "joints_m": ((21, 3), "f4"),
+    "verts_m": ((778, 3), "f4"),
+    "root_m": ((3,), "f4"),
+    "visibility": ((5,), "f4"),
+    "hand_score": ((), "f4"),
+}
+IMAGE_ARRAYS: dict[str, tuple[tuple[int, ...], str]] = {
+    "left_minus_right_m": ((3,), "f4"),
+    "object/T_camera": ((4, 4), "f4"),
+}
+REQUIRED = ("is_left", "joints_m")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted hands, one row each, un-mirrored, OpenCV axes, metres, relative to the wrist.
+
+    id (M,) the image's id; is_left (M,); joints_m (M,21,3); verts_m (M,778,3) or None; root_m
+    (M,3) wrist in the camera, or None; visibility (M,5) probability that a finger is visible, or
+    None; hand_score (M,) or None. per_image: image_id (N,) and arrays of one row an image.
+    attributes: root_source ("predicted" | "ground_truth" | "none") and how the file was made.
+    """
+
+    id: NDArray[np.str_]
+    is_left: NDArray[np.bool_]
+    joints_m: NDArray[np.float32]
+    verts_m: NDArray[np.float32] | None = None
+    root_m: NDArray[np.float32] | None = None
+    visibility: NDArray[np.float32] | None = None
+    hand_score: NDArray[np.float32] | None = None
+    per_image: Mapping[str, NDArray] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in HAND_ARRAYS:
+            value = getattr(self, name)
+            expected = (len(self.id), *HAND_ARRAYS[name][0])
+            if value is not None and value.shape != expected:
+                raise ShapeError(f"predictions: {name} is {value.shape}, expected {expected}")
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def write(self, path: str | Path) -> None:
+        """Write the whole file at once, atomically."""
+        arrays = {name: getattr(self, name) for name in HAND_ARRAYS}
+        present = [name for name, value in arrays.items() if value is not None]
+        with writing(path, len(self), present, self.attributes) as add:
+            add(self.id, **{name: arrays[name] for name in present})
+        if self.per_image:
+            with h5py.File(path, "r+") as file:
+                for name, value in self.per_image.items():
+                    file[name] = value.astype(h5py.string_dtype()) if name == "image_id" else value
+
+
+@contextmanager
+def writing(
+    path: str | Path, rows: int, arrays: Sequence[str], attributes: Mapping[str, Any]
+) -> Iterator[Any]:
+    """Write a prediction file batch by batch: yields add(id, **arrays), which appends rows.
+
+    The file appears under its name only when the block ends well and all rows have come.
+    """
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            own = {"format": FORMAT, "format_version": FORMAT_VERSION, "root_source": "none"}
+            file.attrs.update({**own, **attributes})
+            ids = file.create_dataset("id", (rows,), h5py.string_dtype())
+            columns = {}
+            for name in dict.fromkeys((*REQUIRED, *arrays)):
+                shape, kind = HAND_ARRAYS[name]
+                columns[name] = file.create_dataset(name, (rows, *shape), kind)
+            done = 0
+
+            def add(id: Sequence[str] | NDArray, **values: NDArray) -> None:
+                nonlocal done
+                stop = done + len(id)
+                ids[done:stop] = np.asarray(id, dtype=object)
+                for name, column in columns.items():
+                    column[done:stop] = values[name]
+                done = stop
+
+            yield add
+            if done != rows:
+                raise DataError(f"{path}: {done} of {rows} predictions came; the file was not kept")
+
+
+def read(path: str | Path) -> Predictions:
+    """Read predictions.h5. Raises DataError naming the file when it is missing, cut or foreign."""
+    path = Path(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(path, file)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: run  handbench predict  first") from error
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{path} is no readable HDF5 file ({error}): was it cut short? Write it again"
+        ) from error
+
+
+def _read(path: Path, file: h5py.File) -> Predictions:
+    missing = [name for name in ("id", *REQUIRED) if name not in file]
+    if missing:
+        raise DataError(
+            f"{path}: no dataset {missing[0]!r}; a prediction file needs id, is_left, joints_m"
+        )
+    arrays: dict[str, Any] = {
+        name: np.asarray(file[name][()]) for name in HAND_ARRAYS if name in file
+    }
+    for name, value in arrays.items():
+        expected = (len(file["id"]), *HAND_ARRAYS[name][0])
+        if value.shape != expected:
+            raise DataError(f"{path}: {name} is {value.shape}, expected {expected}")
+    per_image = {name: file[name][()] for name in IMAGE_ARRAYS if name in file}
+    if "image_id" in file:
+        per_image["image_id"] = file["image_id"].asstr()[()].astype(str)
+    return Predictions(
+        id=file["id"].asstr()[()].astype(str),
+        is_left=arrays.pop("is_left").astype(bool),
+        per_image=per_image,
+        attributes={name: _plain(value) for name, value in file.attrs.items()},
+        **{name: value.astype(np.float32) for name, value in arrays.items()},
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
