@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 JOINTS = (
     "wrist",
-    *(f"{finger}{k}" for finger in ("thumb", "index", "middle", "ring", "little") for k in range(4)),
+    *(
+        f"{finger}{k}"
+        for finger in ("thumb", "index", "middle", "ring", "little")
+        for k in range(4)
+    ),
 )
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 PARTS = ("palm", *FINGERS)

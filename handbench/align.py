@@ -1,0 +1,79 @@
+"""Alignments applied before an error is measured: root, scale and translation, Procrustes.
+
+All take points and target (N, K, 3) in one unit and return the moved points in float64.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handbench.errors import ShapeError
+
+
+def root(points: NDArray, joint_from: NDArray, joint_to: NDArray) -> NDArray:
+    """Points shifted so that joint_from (N, 3) lands on joint_to (N, 3)."""
+    return points - joint_from[:, None] + joint_to[:, None]
+
+
+def scale_translation(points: NDArray, target: NDArray, start: int = 0, stop: int = 9) -> NDArray:
+    """Points scaled so that the bone start-stop has the target's length, then start onto start.
+
+    A bone of length zero leaves the scale alone (so does HO-3D's evaluator; its joint 4, the
+    middle finger's first, is our joint 9).
+    """
+    check(points, target)
+    length = np.linalg.norm(points[:, stop] - points[:, start], axis=1)
+    wanted = np.linalg.norm(target[:, stop] - target[:, start], axis=1)
+    degenerate = length == 0
+    safe = np.where(degenerate, 1.0, length)[:, None, None]
+    scaled = np.where(degenerate[:, None, None], points, points / safe * wanted[:, None, None])
+    return scaled + (target[:, start] - scaled[:, start])[:, None]
+
+
+def procrustes(
+    points: NDArray, target: NDArray, reflection: bool = True, valid: NDArray | None = None
+) -> NDArray:
+    """Points under the similarity that brings them closest to target, one per sample.
+
+    reflection True is the rule of the HO-3D, FreiHAND and DexYCB evaluators (A orthogonal, maybe
+    with determinant -1, and 1e-8 added to both norms: a perfect prediction keeps an error of
+    about 1e-9). False is Umeyama 1991, equations 40 to 43 (rotations only). valid (N, K): points
+    that determine the transform; all are moved. Points that all coincide are only shifted.
+    Raises ShapeError when shapes differ or K < 3.
+    """
+    check(points, target)
+    points = points.astype(np.float64)
+    target = target.astype(np.float64)
+    if valid is None:
+        source_centre, target_centre = points.mean(1, keepdims=True), target.mean(1, keepdims=True)
+        source, wanted = points - source_centre, target - target_centre
+        kept, goal = source, wanted
+    else:
+        weight = valid.astype(np.float64)[..., None]
+        total = np.maximum(weight.sum(1, keepdims=True), 1.0)
+        source_centre = np.where(weight > 0, points, 0).sum(1, keepdims=True) / total
+        target_centre = np.where(weight > 0, target, 0).sum(1, keepdims=True) / total
+        source, wanted = points - source_centre, target - target_centre
+        kept, goal = np.where(weight > 0, source, 0), np.where(weight > 0, wanted, 0)
+    epsilon = 1e-8 if reflection else 0.0
+    source_norm = np.sqrt((kept**2).sum((1, 2), keepdims=True)) + epsilon
+    target_norm = np.sqrt((goal**2).sum((1, 2), keepdims=True)) + epsilon
+    flat = source_norm == 0
+    source_norm = np.where(flat, 1.0, source_norm)
+    safe_target = np.where(target_norm == 0, 1.0, target_norm)
+    a, b = goal / safe_target, kept / source_norm
+    U, s, Vt = np.linalg.svd(np.swapaxes(a, 1, 2) @ b)
+    if not reflection:
+        flip = np.linalg.det(U @ Vt) < 0
+        s[flip, -1] *= -1
+        U[flip, :, -1] *= -1
+    R = U @ Vt
+    scale = s.sum(1)[:, None, None]
+    return (source / source_norm) @ np.swapaxes(R, 1, 2) * scale * target_norm + target_centre
+
+
+def check(points: NDArray, target: NDArray) -> None:
+    """Raises ShapeError unless both are (N, K, 3) alike with K of at least 3."""
+    if points.shape != target.shape or points.ndim != 3 or points.shape[2] != 3:
+        raise ShapeError(f"points {points.shape} and target {target.shape} must both be (N, K, 3)")
+    if points.shape[1] < 3:
+        raise ShapeError(f"an alignment needs 3 points or more, got {points.shape[1]}")
