@@ -19,6 +19,7 @@ from handbench.errors import DataError, ShapeError
 NEAR_M = 1e-3
 TINY = 5e-324  # the smallest positive float64: e >= TINY means e > 0
 SLACK = 1e-6  # px by which bounding boxes are widened against rounding
+FLAT = 1e-6  # edges flatter than this are not divided by
 
 Window = tuple[int, int, int, int]
 
@@ -158,8 +159,11 @@ def face_box(points, pixels, a, b, c, x0, y0, x1, y1):
     """Pixel centres that a face may cover inside x0..x1, y0..y1 (inclusive)."""
     if min(points[a, 2], points[b, 2], points[c, 2]) < NEAR_M:
         # the face has no bounded outline; one wholly in front of the near plane is never seen
-        return (x0, y0, x1, y1) if max(points[a, 2], points[b, 2], points[c, 2]) >= NEAR_M else (
-            x0, y0, x0 - 1, y0 - 1)
+        return (
+            (x0, y0, x1, y1)
+            if max(points[a, 2], points[b, 2], points[c, 2]) >= NEAR_M
+            else (x0, y0, x0 - 1, y0 - 1)
+        )
     left = min(pixels[a, 0], pixels[b, 0], pixels[c, 0]) - SLACK
     right = max(pixels[a, 0], pixels[b, 0], pixels[c, 0]) + SLACK
     top = min(pixels[a, 1], pixels[b, 1], pixels[c, 1]) - SLACK
@@ -174,21 +178,19 @@ def face_box(points, pixels, a, b, c, x0, y0, x1, y1):
 
 
 @njit(cache=True, error_model="numpy")
-def _clip_span(slope, offset, bias, left, right):
-    """Integers x of left..right with slope * x + offset >= bias, for one edge on one row."""
-    if slope == 0.0:
-        return (left, right) if offset >= bias else (left, left - 1)
-    edge = min(max(-offset / slope, left - 2.0), right + 2.0)
-    # the quotient is rounded: step to the exact end, since the product form is monotonic in x
-    if slope > 0.0:
-        x = max(int(edge) - 1, left)
-        while x <= right and slope * x + offset < bias:
-            x += 1
-        return x, right
-    x = min(int(edge) + 2, right)
-    while x >= left and slope * x + offset < bias:
-        x -= 1
-    return left, x
+def _bound(px, py):
+    """-1 / slope of an edge along rows; 0 where it is too flat to bound a row safely."""
+    return 0.0 if abs(px) <= FLAT * abs(py) else -1.0 / px
+
+
+@njit(cache=True, error_model="numpy")
+def _narrow(bound, offset, first, last):
+    """Cut the floats first..last on a row at one edge, SLACK outside of it."""
+    if bound < 0.0:
+        return max(first, min(bound * offset - SLACK, last + 1.0)), last
+    if bound > 0.0:
+        return first, min(last, max(bound * offset + SLACK, first - 1.0))
+    return first, last
 
 
 @njit(cache=True, error_model="numpy")
@@ -214,14 +216,26 @@ def _draw(points, pixels, faces, x0, y0, face_id, inverse):
             continue
         p_bias, q_bias, r_bias = _bias(p0, p1), _bias(q0, q1), _bias(r0, r1)
         dx, dy, dc = (p0 + q0 + r0) / det, (p1 + q1 + r1) / det, (p2 + q2 + r2) / det
+        p_bound, q_bound, r_bound = _bound(p0, p1), _bound(q0, q1), _bound(r0, r1)
         for y in range(top, bottom + 1):
-            first, last = _clip_span(p0, p1 * y + p2, p_bias, left, right)
-            first, last = _clip_span(q0, q1 * y + q2, q_bias, first, last)
-            first, last = _clip_span(r0, r1 * y + r2, r_bias, first, last)
+            p, q, r = p1 * y + p2, q1 * y + q2, r1 * y + r2
+            start, end = _narrow(p_bound, p, float(left), float(right))
+            start, end = _narrow(q_bound, q, start, end)
+            start, end = _narrow(r_bound, r, start, end)
+            first, last = int(np.ceil(start)), int(np.floor(end))
+            # the quotients were rounded and widened; the products decide, at both ends of the row
+            while first <= last and not (
+                p0 * first + p >= p_bias and q0 * first + q >= q_bias and r0 * first + r >= r_bias
+            ):
+                first += 1
+            while first <= last and not (
+                p0 * last + p >= p_bias and q0 * last + q >= q_bias and r0 * last + r >= r_bias
+            ):
+                last -= 1
             row = dy * y + dc
             for x in range(first, last + 1):
                 z = dx * x + row
-                if z > inverse[y - y0, x - x0] and z <= nearest:
+                if inverse[y - y0, x - x0] < z <= nearest:
                     inverse[y - y0, x - x0] = z
                     face_id[y - y0, x - x0] = f
 
