@@ -1,0 +1,26 @@
+"""handbench compare: the paired difference of two results."""
+
+import click
+
+
+@click.command()
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path())
+@click.option("--data", help="Which split, NAME/SPLIT; default the runs' test split.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def compare(a: str, b: str, data: str | None, as_json: bool) -> None:
+    """Difference A - B over the hands that both scored, with an interval over recordings.
+
+    p is two-sided, corrected by Holm's method over the lines printed.
+    """
+    import json
+
+    from handbench.cli.eval import collect
+    from handbench.compare import differences, lines
+
+    first, second = collect((a,), data)[0], collect((b,), data)[0]
+    rows = differences(first, second)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo("\n".join(lines(rows, first, second)))
