@@ -1,11 +1,11 @@
 """Z-buffer of triangles on the CPU: which face each pixel shows, how far, and where on the face.
 
-A pixel's ray and a triangle are compared in homogeneous pixel coordinates h = K v (Olano and Greer
-1997): the ray p = (x, y, 1) passes inside edge ab when (h_a x h_b) . p > 0, and the inverse depth is
-the sum of the three such products over det(h_a, h_b, h_c). This is ray casting through pixel
-centres, so triangles that reach behind the camera need no clipping. All in float64 without fused
-operations: the two triangles at an edge compute values that are exact negatives, which leaves
-neither gaps nor overlaps.
+A pixel's ray and a triangle are compared in homogeneous pixel coordinates h = K v (Olano and
+Greer 1997): the ray p = (x, y, 1) passes inside edge ab when (h_a x h_b) . p > 0, and the inverse
+depth is the sum of the three such products over det(h_a, h_b, h_c). This is ray casting through
+pixel centres, so triangles that reach behind the camera need no clipping. All in float64 without
+fused operations: the two triangles at an edge compute values that are exact negatives, which
+leaves neither gaps nor overlaps.
 """
 
 from dataclasses import dataclass
@@ -155,25 +155,19 @@ def edge_planes(points, a, b, c):
 
 
 @njit(cache=True, error_model="numpy")
-def face_box(points, pixels, a, b, c, x0, y0, x1, y1):
-    """Pixel centres that a face may cover inside x0..x1, y0..y1 (inclusive)."""
+def face_bounds(points, pixels, a, b, c):
+    """Left, top, right, bottom of a face in px; infinite where it reaches behind the camera.
+
+    A face wholly nearer than NEAR_M is never seen: its bounds are empty.
+    """
     if min(points[a, 2], points[b, 2], points[c, 2]) < NEAR_M:
-        # the face has no bounded outline; one wholly in front of the near plane is never seen
-        return (
-            (x0, y0, x1, y1)
-            if max(points[a, 2], points[b, 2], points[c, 2]) >= NEAR_M
-            else (x0, y0, x0 - 1, y0 - 1)
-        )
-    left = min(pixels[a, 0], pixels[b, 0], pixels[c, 0]) - SLACK
-    right = max(pixels[a, 0], pixels[b, 0], pixels[c, 0]) + SLACK
-    top = min(pixels[a, 1], pixels[b, 1], pixels[c, 1]) - SLACK
-    bottom = max(pixels[a, 1], pixels[b, 1], pixels[c, 1]) + SLACK
-    # limits are applied to the floats: a pixel far outside does not fit an integer
+        far = np.inf if max(points[a, 2], points[b, 2], points[c, 2]) >= NEAR_M else -np.inf
+        return -far, -far, far, far
     return (
-        int(np.ceil(max(left, x0))),
-        int(np.ceil(max(top, y0))),
-        int(np.floor(min(right, x1))),
-        int(np.floor(min(bottom, y1))),
+        min(pixels[a, 0], pixels[b, 0], pixels[c, 0]) - SLACK,
+        min(pixels[a, 1], pixels[b, 1], pixels[c, 1]) - SLACK,
+        max(pixels[a, 0], pixels[b, 0], pixels[c, 0]) + SLACK,
+        max(pixels[a, 1], pixels[b, 1], pixels[c, 1]) + SLACK,
     )
 
 
@@ -195,7 +189,7 @@ def _narrow(bound, offset, first, last):
 
 @njit(cache=True, error_model="numpy")
 def _bias(px, py):
-    """0 for an edge that owns the centres on it (a left edge or a horizontal top edge), else TINY."""
+    """0 for an edge that owns the centres on it (left, or horizontal on top), else TINY."""
     return 0.0 if px > 0.0 or (px == 0.0 and py > 0.0) else TINY
 
 
@@ -206,9 +200,12 @@ def _draw(points, pixels, faces, x0, y0, face_id, inverse):
     nearest = 1.0 / NEAR_M
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        left, top, right, bottom = face_box(
-            points, pixels, a, b, c, x0, y0, x0 + width - 1, y0 + height - 1
-        )
+        bounds = face_bounds(points, pixels, a, b, c)
+        # limits are applied to the floats: a pixel far outside does not fit an integer
+        left = int(np.ceil(min(max(bounds[0], x0), x0 + width)))
+        top = int(np.ceil(min(max(bounds[1], y0), y0 + height)))
+        right = int(np.floor(max(min(bounds[2], x0 + width - 1), x0 - 1)))
+        bottom = int(np.floor(max(min(bounds[3], y0 + height - 1), y0 - 1)))
         if left > right or top > bottom:
             continue
         p0, p1, p2, q0, q1, q2, r0, r1, r2, det = edge_planes(points, a, b, c)
