@@ -1,0 +1,137 @@
+"""Checkpoints: written whole, the one before kept, read without running code from them."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from handbench.console import say
+from handbench.errors import DataError, HandbenchError
+from handbench.files import replacing
+from handbench.hand import default_hand
+from handbench.recipe import Recipe, from_dict, method_options
+from handbench.registry import load as load_name
+from handbench.runs import Run
+
+FORMAT = "handbench-checkpoint"
+State = dict[str, Any]
+
+
+def save(run: Run, state: State) -> None:
+    """Write checkpoint.pt; the one before becomes checkpoint.prev.pt.
+
+    There is a whole checkpoint under its name at every moment, whenever the process ends.
+    """
+    with replacing(run.checkpoint) as temporary:
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if run.checkpoint.exists():
+            with replacing(run.previous_checkpoint) as second:
+                second.unlink()
+                try:
+                    os.link(run.checkpoint, second)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(run.checkpoint, second)
+
+
+def read(path: str | Path) -> State:
+    """A checkpoint's content on the CPU. Raises DataError when it is missing, broken or foreign."""
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise DataError(f"{path} is broken: {broken} has changed since it was written")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: handbench train makes it") from error
+    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is no whole checkpoint: was it cut short?") from error
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise DataError(f"{path} holds more than weights and plain values; not opened") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise DataError(f"{path} is no checkpoint of handbench")
+    return state
+
+
+def newest(run: Run) -> State | None:
+    """The run's last whole checkpoint and its `path`, or None.
+
+    Says so when it had to take the one before; raises DataError when that is broken too.
+    """
+    problem = None
+    for path in (run.checkpoint, run.previous_checkpoint):
+        if not path.exists():
+            continue
+        try:
+            state = read(path)
+        except DataError as error:
+            problem = problem or error
+            continue
+        if problem:
+            say(f"{problem}; going on from {path.name} (step {state['step']})")
+        return {**state, "path": str(path)}
+    if problem:
+        raise DataError(f"{problem}, and there is no earlier one: train again with --force")
+    return None
+
+
+def build(recipe: Recipe) -> torch.nn.Module:
+    """The method of a recipe, freshly initialised from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    cls = load_name("method", recipe.method)
+    return cls(default_hand("right"), **method_options(recipe))
+
+
+def trained(run: Run) -> tuple[torch.nn.Module, Recipe, State]:
+    """A run's method with its weights, in test mode: the last, or the best on validation data.
+
+    Raises HandbenchError when there is no checkpoint or its weights do not fit.
+    """
+    state = newest(run)
+    if state is None:
+        raise HandbenchError(f"{run.path} has no checkpoint: run  handbench train  first")
+    recipe = from_dict(state["recipe"])
+    method = build(recipe)
+    weights = state["best"]["model"] if state["best"] else state["model"]
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise HandbenchError(f"{run.checkpoint} does not fit {recipe.method}: {first}") from error
+    return method.eval(), recipe, state
+
+
+def load_backbone(method: torch.nn.Module, path: str | Path) -> int:
+    """Start method.backbone from a file: a checkpoint of any method, or bare weights.
+
+    Of a checkpoint the entries `backbone.*` are taken. Returns how many tensors.
+    Raises HandbenchError when the method has no backbone or a shape differs.
+    """
+    if not hasattr(method, "backbone"):
+        raise HandbenchError(f"{type(method).__name__} has no backbone to start from {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except Exception as error:
+        raise DataError(f"{path} is no file of weights ({type(error).__name__})") from error
+    weights = state.get("model", state)
+    inside = {
+        k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")
+    }
+    try:
+        method.backbone.load_state_dict(inside or weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise HandbenchError(
+            f"{path} does not fit the backbone of {type(method).__name__}: {first}"
+        ) from error
+    return len(inside or weights)

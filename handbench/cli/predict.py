@@ -1,0 +1,30 @@
+"""handbench predict RUN: a trained run's predictions for a prepared split."""
+
+import click
+
+
+@click.command()
+@click.argument("run")
+@click.option("--data", help="NAME/SPLIT; default: the test split of the data it was trained on.")
+@click.option("--device", default="auto", show_default=True, help="cpu | cuda | auto.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch."
+)
+@click.option("--force", is_flag=True, help="Predict again although the file is up to date.")
+def predict(run: str, data: str | None, device: str, threads: int, force: bool) -> None:
+    """Predict with RUN: its folder, or METHOD/VARIANT where that names one run.
+
+    \b
+    handbench predict h2onet/full
+    handbench predict h2onet/full --data synthetic/controlled
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        from handbench.errors import MissingPackage
+
+        raise MissingPackage("torch", "train", "predicting") from error
+    from handbench import runs
+    from handbench.predict import predict as run_prediction
+
+    click.echo(run_prediction(runs.find(run), data, device, threads, force))

@@ -1,0 +1,67 @@
+"""handbench train METHOD: train one variant of a method, or all of them."""
+
+import click
+
+
+@click.command()
+@click.argument("method")
+@click.option("-v", "--variant", default="full", show_default=True, help="One of the method's.")
+@click.option("--all-variants", is_flag=True, help="Train every variant, one after another.")
+@click.option(
+    "--data", default="synthetic", show_default=True, help="Prepared data: NAME, or dexycb/s0."
+)
+@click.option("--preset", help="tiny | paper; default: tiny on synthetic data, else paper.")
+@click.option("--seed", type=int, help="Seed of weights, order and augmentation.  [default: 0]")
+@click.option("--steps", type=int, help="Optimizer steps, instead of the recipe's.")
+@click.option("--batch", type=int, help="Samples a step, instead of the recipe's.")
+@click.option(
+    "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A recipe key; may be repeated."
+)
+@click.option(
+    "--backbone", type=click.Path(dir_okay=False), help="Weights the backbone starts from."
+)
+@click.option("--device", default="auto", show_default=True, help="cpu | cuda | auto.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch."
+)
+@click.option("--force", is_flag=True, help="Start over instead of going on.")
+def train(
+    method: str,
+    variant: str,
+    all_variants: bool,
+    data: str,
+    preset: str | None,
+    seed: int | None,
+    steps: int | None,
+    batch: int | None,
+    overrides: tuple[str, ...],
+    backbone: str | None,
+    device: str,
+    threads: int,
+    force: bool,
+) -> None:
+    """Train METHOD on a prepared data set; the same command again goes on where it stopped.
+
+    \b
+    handbench train h2onet
+    handbench train h2onet --data dexycb/s0 --device cuda -o lr=0.0005
+
+    Order of precedence: these flags, then -o, then the recipe file, then the preset.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        from handbench.errors import MissingPackage
+
+        raise MissingPackage("torch", "train", "training") from error
+    from handbench import files, recipe, registry
+    from handbench.train import train as run_training
+
+    flags = {"seed": seed, "steps": steps, "batch": batch}
+    if backbone:
+        flags["backbone"] = files.sha256(backbone)
+    variants = registry.load("method", method).VARIANTS if all_variants else [variant]
+    for name in variants:
+        chosen = recipe.make(method, name, preset, data, overrides, **flags)
+        run = run_training(chosen, device, threads, force, backbone)
+        click.echo(run.path)

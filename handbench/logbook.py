@@ -1,0 +1,50 @@
+"""log.csv of a run: one row now and then, cut back to the checkpoint when a run resumes."""
+
+import csv
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from handbench.files import write_text
+
+
+class Logbook:
+    """Appends rows to log.csv; columns come from the first row, later rows may leave some out.
+
+    Rows of steps after `step` are dropped first: they will come again.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.columns = path, list[str]()
+        kept = []
+        if path.is_file() and step:
+            with open(path, newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self.columns = list(reader.fieldnames or [])
+                kept = [row for row in reader if (row["step"] or "x").isdigit()]
+        lines = [",".join(self.columns)] if self.columns else []
+        for row in kept:
+            if int(row["step"]) <= step and None not in row.values():
+                lines.append(",".join(row[name] for name in self.columns))
+        write_text(path, "".join(line + "\n" for line in lines))
+        self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115
+
+    def __enter__(self) -> "Logbook":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.file.close()
+
+    def add(self, row: dict[str, Any]) -> None:
+        if not self.columns:
+            self.columns = list(row)
+            self.file.write(",".join(self.columns) + "\n")
+        values = [row.get(name, "") for name in self.columns]
+        self.file.write(",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in values))
+        self.file.write("\n")
+        self.file.flush()

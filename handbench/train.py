@@ -1,0 +1,324 @@
+"""The training loop: from a recipe and a prepared split to a run that survives interruption.
+
+On the CPU a run that was killed and resumed ends with the same weights, bit for bit, as one that
+was not: batches, augmentation and learning rate follow from the step number alone, and all else
+that decides weights is in the checkpoint.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from handbench import checkpoint, files
+from handbench.batch import Batch, Samples, to_torch
+from handbench.console import progress, say
+from handbench.errors import DataError, HandbenchError
+from handbench.hand import default_hand
+from handbench.loader import Order, batches, once
+from handbench.logbook import Logbook
+from handbench.recipe import Recipe, differences, from_dict, to_toml
+from handbench.runs import TRAIN, VAL, Run, data_split, run_of
+from handbench.store import open_split
+
+VALIDATED = 512  # samples of the validation split, evenly spaced: enough to follow and to choose
+
+
+def train(
+    recipe: Recipe,
+    device: str = "auto",
+    threads: int = 1,
+    force: bool = False,
+    backbone: str | None = None,
+    save_seconds: float = 30.0,
+) -> Run:
+    """Train a recipe to its end, from where its run folder stands; returns the run.
+
+    threads: of torch on the CPU (one: several processes side by side then run at full speed).
+    force: start over. backbone: a file to start the backbone from. save_seconds: time between
+    checkpoints. Raises HandbenchError for a run of another recipe, a loss that is not finite
+    (policy `stop`) or bad data; KeyboardInterrupt after saving when asked to stop.
+    """
+    run, where = run_of(recipe), pick_device(device)
+    torch.set_num_threads(threads)
+    if force:
+        clear(run)
+    state = checkpoint.newest(run)
+    if state:
+        changed = differences(from_dict(state["recipe"]), recipe)
+        if changed:
+            raise HandbenchError(
+                f"{run.path} was trained otherwise ({'; '.join(changed)}): "
+                "give --force to start over, or another --seed"
+            )
+        if state["finished"]:
+            say(f"{run.name} is trained ({state['step']} steps); --force trains it again")
+            return run
+    with alone(run):
+        files.write_text(run.recipe_file, to_toml(recipe))
+        trainer = Trainer(recipe, run, where, save_seconds)
+        if state:
+            trainer.restore(state)
+        elif backbone:
+            checkpoint.load_backbone(trainer.method, backbone)
+        trainer.fit() if hasattr(trainer.method, "fit") else trainer.descend()
+    return run
+
+
+def pick_device(name: str) -> torch.device:
+    """cpu, cuda, cuda:N; auto is cuda where there is one. Raises HandbenchError."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise HandbenchError(f"no device '{name}': give cpu, cuda or auto")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise HandbenchError("torch sees no CUDA device here: give --device cpu")
+    return torch.device(name)
+
+
+def clear(run: Run) -> None:
+    """Remove what training and everything after it wrote into the run's folder."""
+    for name in ("checkpoint.pt", "checkpoint.prev.pt", "log.csv", "predictions.h5"):
+        (run.path / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Hold the run's folder for this process. Raises HandbenchError when another one has it."""
+    import fcntl
+
+    run.path.mkdir(parents=True, exist_ok=True)
+    with open(run.path / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HandbenchError(f"another process is training in {run.path}") from error
+        yield
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, instead of ending the process at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {s: signal.signal(s, lambda *_: asked.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def learning_rate(recipe: Recipe, step: int, total: int) -> float:
+    """The rate of a step: linear warm-up, then cosine to 0, steps at milestones, or constant."""
+    rate = recipe.lr * min(1.0, (step + 1) / max(1, recipe.warmup))
+    if recipe.schedule == "cosine":
+        done = max(0, step - recipe.warmup) / max(1, total - recipe.warmup)
+        rate *= 0.5 * (1 + math.cos(math.pi * done))
+    elif recipe.schedule == "multistep":
+        rate *= recipe.gamma ** sum(step >= share * total for share in recipe.milestones)
+    return rate
+
+
+def make_optimizer(method: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam or AdamW; biases, norm scales and other vectors are not decayed."""
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
+    return kind([group for group in groups if group["params"]], lr=recipe.lr, fused=True)
+
+
+def samples_for(recipe: Recipe, method: Any, split: str, training: bool) -> Samples:
+    """A split's samples as the recipe and the method want them."""
+    return Samples(
+        open_split(split),
+        method.crop_px,
+        default_hand("right"),
+        frames=method.frames,
+        frame_step=recipe.frame_step,
+        box_source=recipe.box_source,
+        box_factor=recipe.box_factor,
+        augment=recipe.augment if training else None,
+        visibility_rule=recipe.visibility_rule,
+        seed=recipe.seed,
+        images="image" in method.inputs,
+    )
+
+
+def plain(terms: dict[str, Any]) -> dict[str, int | float]:
+    """Numbers of a step's terms, fetched from the device."""
+    return {k: float(v.detach()) if torch.is_tensor(v) else v for k, v in terms.items()}
+
+
+class Trainer:
+    """One run in progress: method, optimizer, data and where it stands."""
+
+    def __init__(self, recipe: Recipe, run: Run, device: torch.device, save_seconds: float) -> None:
+        self.recipe, self.run, self.device = recipe, run, device
+        self.save_seconds = save_seconds
+        self.method = checkpoint.build(recipe).to(device)
+        self.samples = samples_for(recipe, self.method, data_split(recipe.data, TRAIN), True)
+        if not len(self.samples):
+            raise DataError(f"{data_split(recipe.data, TRAIN)} holds no annotated hand")
+        self.order = Order(len(self.samples), recipe.batch, recipe.seed)
+        self.total = recipe.total_steps(self.order.per_epoch)
+        self.step, self.best = 0, None  # best: {step, val_mpjpe_mm, model}
+        self.optimizer: torch.optim.Optimizer | None = None
+        if not hasattr(self.method, "fit"):
+            self.optimizer = make_optimizer(self.method, recipe)
+        self.validation = self._validation()
+
+    def _validation(self) -> Samples | None:
+        name = data_split(self.recipe.data, VAL)
+        if not (files.data_dir() / name / "index.h5").is_file():
+            if self.recipe.checkpoint == "best":
+                raise DataError(f"checkpoint=best needs {name}, which is not prepared")
+            return None
+        return samples_for(self.recipe, self.method, name, False)
+
+    def state(self, finished: bool) -> checkpoint.State:
+        """Everything that going on needs; plain values and tensors only."""
+        return {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "finished": finished,
+            "model": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+            "best": self.best,
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+
+    def restore(self, state: checkpoint.State) -> None:
+        self.method.load_state_dict(state["model"])
+        if self.optimizer:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.best = state["step"], state["best"]
+        torch.set_rng_state(state["rng"])
+        if state["rng_cuda"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["rng_cuda"])
+        say(f"{self.run.name}: going on from step {self.step} of {self.total}")
+
+    def save(self, finished: bool = False) -> None:
+        checkpoint.save(self.run, self.state(finished))
+
+    def fit(self) -> None:
+        """A closed-form method: one pass over the data as it is, no gradient steps."""
+        self.samples.augment = None
+        order = once(len(self.samples), self.recipe.batch)
+        self.method.fit(to_torch(batch, self.device) for batch in batches(self.samples, order))
+        self.save(finished=True)
+        say(f"{self.run.name}: fitted to {len(self.samples):,} hands")
+
+    def descend(self) -> None:
+        """Gradient steps from where the run stands to its end."""
+        every = self.recipe.validate_every or max(1, self.total // 4)
+        note_every = max(1, min(50, self.total // 100))
+        began = noted = saved = time.monotonic()
+        noted_step, row = self.step, {}
+        self.method.train()
+        name = f"train {self.recipe.method}/{self.recipe.variant} {self.recipe.preset}"
+        with (
+            stop_requests() as asked,
+            Logbook(self.run.log, self.step) as log,
+            progress(name, self.total, "steps") as advance,
+        ):
+            advance(self.step)
+            order = self.order.steps(self.step, self.total)
+            for batch in batches(self.samples, order):
+                terms = self.one_step(batch)
+                self.step += 1
+                last = self.step == self.total
+                validated = self.validation is not None and (self.step % every == 0 or last)
+                if terms and (self.step % note_every == 0 or validated or last):
+                    now = time.monotonic()
+                    speed = (self.step - noted_step) * self.recipe.batch / (now - noted)
+                    noted, noted_step = now, self.step
+                    row = {"step": self.step, **plain(terms), "samples_per_s": speed}
+                    row["val_mpjpe_mm"] = self.validate() if validated else ""
+                    log.add(row)
+                advance(1, f"loss {row['loss']:.3g}" if row else "")
+                if last or asked.is_set() or time.monotonic() - saved > self.save_seconds:
+                    self.save(finished=last)
+                    saved = time.monotonic()
+                if asked.is_set() and not last:
+                    raise KeyboardInterrupt
+        spent = time.monotonic() - began
+        score = f", validation MPJPE {row['val_mpjpe_mm']:.1f} mm" if validated else ""
+        say(f"{self.run.name}: {self.total} steps, loss {row['loss']:.3g}{score}, {spent:.0f} s")
+
+    def one_step(self, arrays: Batch) -> dict[str, Any]:
+        """One gradient step; returns loss terms, rate and gradient norm, {} when it was skipped.
+
+        Values stay on the device: only rows of the log fetch them.
+        """
+        rate = learning_rate(self.recipe, self.step, self.total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        skips = self.recipe.on_nonfinite == "skip"
+        # a forward pass also moves running statistics: a skipped step has to put them back
+        kept = [b.clone() for b in self.method.buffers()] if skips else []
+        batch = to_torch(arrays, self.device)
+        losses = self.method.losses(self.method(batch), batch)
+        loss = torch.stack([value.float() for value in losses.values()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        norm = torch.zeros(())
+        if torch.isfinite(loss):
+            loss.backward()
+            limit = self.recipe.clip or math.inf
+            norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), limit)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            self._not_finite(arrays, losses)
+            for buffer, value in zip(self.method.buffers(), kept):
+                buffer.copy_(value)
+            return {}
+        self.optimizer.step()
+        epoch = self.step // self.order.per_epoch
+        return {"epoch": epoch, "lr": rate, "loss": loss, **losses, "grad_norm": norm}
+
+    def _not_finite(self, arrays: Batch, losses: dict[str, torch.Tensor]) -> None:
+        """Says which samples did it; raises HandbenchError where the recipe says stop."""
+        bad = [name for name, value in losses.items() if not torch.isfinite(value)]
+        what = f"loss {', '.join(bad)}" if bad else "the gradient"
+        ids = self.samples.names(arrays["index"])
+        more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
+        text = f"{what} is not finite at step {self.step + 1}; samples: {', '.join(ids[:8])}{more}"
+        if self.recipe.on_nonfinite == "skip":
+            say(f"{text}; step skipped")
+            return
+        self.save()
+        raise HandbenchError(f"{text}; -o on_nonfinite=skip leaves such steps out")
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Mean wrist-relative joint error in mm on the validation split; keeps the best weights."""
+        count = len(self.validation)
+        chosen = np.linspace(0, count - 1, min(count, VALIDATED)).astype(np.int64)
+        order = ((0, part) for part in np.array_split(chosen, -(-len(chosen) // 32)))
+        self.method.eval()
+        total = weight = 0.0
+        for arrays in batches(self.validation, order):
+            batch = to_torch(arrays, self.device)
+            errors = (self.method(batch)["joints_m"] - batch["joints_m"]).norm(dim=-1)
+            total += float((errors * batch["valid_joints"]).sum())
+            weight += float(batch["valid_joints"].sum())
+        self.method.train()
+        score = 1000 * total / max(1.0, weight)
+        if self.recipe.checkpoint == "best" and (
+            self.best is None or score < self.best["val_mpjpe_mm"]
+        ):
+            weights = {k: v.detach().clone() for k, v in self.method.state_dict().items()}
+            self.best = {"step": self.step, "val_mpjpe_mm": score, "model": weights}
+        return score
