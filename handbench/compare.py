@@ -11,9 +11,9 @@ from handbench.metrics import METRICS
 from handbench.protocol import EVALUATION_CONDITIONS
 from handbench.protocol import differences as unequal
 from handbench.result import Result
+from handbench.rules import LEVELS
 from handbench.stats import Difference, holm, paired
 from handbench.tables import label
-from handbench.visibility import LEVELS
 
 SHOWN = ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm", "hidden_mpjpe_mm")
 LEVEL_METRIC = "pa_mpjpe_mm"

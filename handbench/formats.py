@@ -236,6 +236,22 @@ def as_html(table: Table) -> str:
     )
 
 
+def plain(table: Table) -> str:
+    """For a terminal: caption, aligned columns with intervals, notes."""
+    from tabulate import tabulate
+
+    rows = []
+    for row in table.rows:
+        cells = [row.label]
+        for column in table.columns:
+            cell = row.cells[column.key]
+            cells.append(f"{number(cell, column)} {interval(cell, column)}".strip())
+        rows.append(cells)
+    head = ["method", *(column.title for column in table.columns)]
+    body = tabulate(rows, head, tablefmt="simple", disable_numparse=True)
+    return "\n".join(["", table.caption, body, *table.notes])
+
+
 def _pipe(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 

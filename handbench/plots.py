@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from handbench.files import replacing, write_text
 from handbench.metrics import AUC_STEPS, pck, thresholds_mm
 from handbench.result import Result
+from handbench.rules import LEVELS
 from handbench.stats import estimate
 from handbench.tables import label, ordered, stem
-from handbench.visibility import LEVELS
 
 # Okabe and Ito's palette, told apart by the colour-blind; line styles keep it apart in grey print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")

@@ -81,28 +81,27 @@ def writing(
 
     The file appears under its name only when the block ends well and all rows have come.
     """
-    with replacing(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            own = {"format": FORMAT, "format_version": FORMAT_VERSION, "root_source": "none"}
-            file.attrs.update({**own, **attributes})
-            ids = file.create_dataset("id", (rows,), h5py.string_dtype())
-            columns = {}
-            for name in dict.fromkeys((*REQUIRED, *arrays)):
-                shape, kind = HAND_ARRAYS[name]
-                columns[name] = file.create_dataset(name, (rows, *shape), kind)
-            done = 0
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        own = {"format": FORMAT, "format_version": FORMAT_VERSION, "root_source": "none"}
+        file.attrs.update({**own, **attributes})
+        ids = file.create_dataset("id", (rows,), h5py.string_dtype())
+        columns = {}
+        for name in dict.fromkeys((*REQUIRED, *arrays)):
+            shape, kind = HAND_ARRAYS[name]
+            columns[name] = file.create_dataset(name, (rows, *shape), kind)
+        done = 0
 
-            def add(id: Sequence[str] | NDArray, **values: NDArray) -> None:
-                nonlocal done
-                stop = done + len(id)
-                ids[done:stop] = np.asarray(id, dtype=object)
-                for name, column in columns.items():
-                    column[done:stop] = values[name]
-                done = stop
+        def add(id: Sequence[str] | NDArray, **values: NDArray) -> None:
+            nonlocal done
+            stop = done + len(id)
+            ids[done:stop] = np.asarray(id, dtype=object)
+            for name, column in columns.items():
+                column[done:stop] = values[name]
+            done = stop
 
-            yield add
-            if done != rows:
-                raise DataError(f"{path}: {done} of {rows} predictions came; the file was not kept")
+        yield add
+        if done != rows:
+            raise DataError(f"{path}: {done} of {rows} predictions came; the file was not kept")
 
 
 def read(path: str | Path) -> Predictions:
@@ -117,6 +116,18 @@ def read(path: str | Path) -> Predictions:
         raise DataError(
             f"{path} is no readable HDF5 file ({error}): was it cut short? Write it again"
         ) from error
+
+
+def attributes(path: str | Path) -> dict[str, Any]:
+    """A file's attributes and its number of `rows`, without reading the arrays."""
+    try:
+        with h5py.File(path, "r") as file:
+            return {
+                **{name: _plain(value) for name, value in file.attrs.items()},
+                "rows": len(file["id"]),
+            }
+    except (OSError, RuntimeError, KeyError) as error:
+        raise DataError(f"{path} is no readable prediction file ({error})") from error
 
 
 def _read(path: Path, file: h5py.File) -> Predictions:

@@ -13,9 +13,9 @@ from handbench.pairs import Pairs
 from handbench.predictions import Predictions
 from handbench.protocol import EVALUATION_CONDITIONS, METHOD_CONDITIONS, Protocol
 from handbench.result import Result, versions
+from handbench.rules import LEVELS
 from handbench.stats import Estimate, estimate
 from handbench.truth import Truth
-from handbench.visibility import LEVELS
 
 CHUNK = 1000
 ON_NAN = ("error", "drop", "worst")

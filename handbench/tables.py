@@ -10,8 +10,8 @@ from handbench.files import write_text
 from handbench.formats import FORMATS, Cell, Column, Row, Table, latex_document
 from handbench.protocol import EVALUATION_CONDITIONS, METHOD_CONDITIONS, differences
 from handbench.result import Result
+from handbench.rules import LEVELS
 from handbench.stats import estimate
-from handbench.visibility import LEVELS
 
 MAIN = (
     Column("mpjpe_mm", "MPJPE mm", "lower", 1),

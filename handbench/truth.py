@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from handbench.errors import DataError
 from handbench.hand import Hand, default_hand
+from handbench.rules import RULES, level, unpack
 from handbench.store import Split
-from handbench.visibility import RULES, level, unpack_vertices
 
 NEAREST = 12
 SEEN_SHARE = 0.25
@@ -95,7 +95,7 @@ class Truth:
         hands = self.hand_models()
         if hands is None or not (source > 0).any():
             return None
-        seen = unpack_vertices(self.split.hand_column("visibility/scene/vertex"))
+        seen = unpack(self.split.hand_column("visibility/scene/vertex"))
         return seen[:, nearest_vertices(hands[0])].mean(-1) >= SEEN_SHARE
 
 

@@ -15,8 +15,8 @@ def plots(results: tuple[str, ...], out: str | None) -> None:
     from pathlib import Path
 
     from handbench import plots as draw
-    from handbench.cli.eval import collect
     from handbench.console import say
+    from handbench.evaluate import collect
     from handbench.tables import grouped
 
     for group in grouped(collect(results)):

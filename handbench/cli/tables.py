@@ -19,9 +19,9 @@ def tables(results: tuple[str, ...], formats: str, mixed: bool, out: str | None)
     from pathlib import Path
 
     from handbench import tables as make
-    from handbench.cli.eval import collect
     from handbench.console import say
     from handbench.errors import UnknownName
+    from handbench.evaluate import collect
     from handbench.formats import FORMATS as KNOWN
 
     names = [name.strip() for name in formats.split(",") if name.strip()]

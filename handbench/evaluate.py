@@ -1,0 +1,114 @@
+"""Scoring runs and files: what is missing is made, what is up to date is kept."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from handbench import files, predictions, result, runs
+from handbench.console import say
+from handbench.errors import HandbenchError, MissingPackage
+from handbench.protocol import get
+from handbench.result import Result
+from handbench.score import score
+from handbench.store import Split, open_split
+from handbench.truth import of_split
+
+
+def evaluate_run(
+    run: runs.Run,
+    split_name: str | None = None,
+    device: str = "auto",
+    on_nan: str = "error",
+    force: bool = False,
+) -> Result:
+    """Predict where predictions are missing or older than the weights, then score.
+
+    Results stand beside the predictions. Raises MissingPackage when a prediction is needed and
+    torch is not installed.
+    """
+    name = split_name or runs.data_split(run.recipe().data, runs.TEST)
+    path = run.predictions(name)
+    if not is_current(run, name):
+        if find_spec("torch") is None:
+            raise MissingPackage("torch", "train", f"predicting {name} with {run.name}")
+        from handbench.predict import predict
+
+        predict(run, name, device, force=True)
+    return evaluate_file(path, open_split(name), "handbench", path.parent, on_nan, force)
+
+
+def is_current(run: runs.Run, split_name: str) -> bool:
+    """Whether whole predictions of the run's present weights stand there; needs no torch."""
+    path = run.predictions(split_name)
+    if not path.is_file():
+        return False
+    try:
+        made = predictions.attributes(path)
+    except HandbenchError:
+        return False
+    wanted = open_split(split_name)
+    if made["rows"] != len(wanted.hands.row):
+        return False
+    # a run without its weights can still be scored from what it predicted
+    return not run.checkpoint.is_file() or made.get("checkpoint_sha256") == files.sha256(
+        run.checkpoint
+    )
+
+
+def evaluate_file(
+    path: Path,
+    split: Split,
+    protocol_name: str,
+    out: Path,
+    on_nan: str = "error",
+    force: bool = False,
+) -> Result:
+    """Score a prediction file against a prepared split into out, unless that has been done.
+
+    Done means: result.json there names the same protocol, predictions and data.
+    """
+    protocol = get(protocol_name)
+    hashes = {"predictions": files.sha256(path), "data": split.sha256, "protocol": protocol.label}
+    hashes["on_nan"] = on_nan
+    if not force and (out / "result.json").is_file():
+        try:
+            found = result.read(out)
+        except HandbenchError as error:
+            say(f"scoring again: {error}")
+        else:
+            if found.provenance["hashes"] == hashes:
+                return found
+    scored = score(predictions.read(path), of_split(split), protocol, on_nan, hashes)
+    scored.write(out)
+    return scored
+
+
+def collect(names: Sequence[str], split_name: str | None = None) -> list[Result]:
+    """Results by run or file; without names those of every run, on all splits they were scored on.
+
+    Raises HandbenchError when there is nothing, or a named run was not scored.
+    """
+    if names:
+        return [_result(name, split_name) for name in names]
+    found = []
+    for run in runs.every():
+        for path in sorted(run.path.glob("**/result.json")):
+            each = result.read(path)
+            if split_name in (None, each.protocol["evaluation"]["data"]):
+                found.append(each)
+    if not found:
+        raise HandbenchError(
+            f"no scored run in {files.runs_dir()}: run  handbench eval --all  first"
+        )
+    return found
+
+
+def _result(name: str, split_name: str | None) -> Result:
+    path = Path(name)
+    if path.is_file() or (path / "result.json").is_file():
+        return result.read(path)
+    run = runs.find(name)
+    folder = run.folder(split_name) if split_name else run.path
+    if not (folder / "result.json").is_file():
+        raise HandbenchError(f"{folder} has no result yet: run  handbench eval {run.name}")
+    return result.read(folder)
