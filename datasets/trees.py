@@ -1,0 +1,43 @@
+"""Which data set a raw folder holds, so that a wrong --raw is answered with the right command."""
+
+from pathlib import Path
+
+from handbench import registry
+from handbench.errors import DataError
+
+# name -> (glob patterns of which one must match, what the tree is called)
+MARKS: dict[str, tuple[tuple[str, ...], str]] = {
+    "interhand26m": (("annotations/*/InterHand2.6M_*_data.json",), "InterHand2.6M"),
+    "dexycb": (("20??????-subject-??", "calibration/extrinsics_*"), "DexYCB"),
+    "freihand": (("training/rgb", "training_K.json", "evaluation_K.json"), "FreiHAND"),
+    "fpha": (("Hand_pose_annotation_v1", "Video_files/Subject_?"), "FPHA"),
+    "h2o3d": (("train/*/segr", "evaluation/*/segr"), "H2O-3D"),
+    "ho3d_v3": (("train/*/rgb/*.jpg", "evaluation/*/rgb/*.jpg"), "HO-3D v3"),
+    "ho3d_v2": (("train/*/rgb/*.png", "evaluation/*/rgb/*.png"), "HO-3D v2"),
+}
+
+
+def recognise(root: Path) -> str | None:
+    """The data set whose official tree root is, by a few names of its files; None if unknown."""
+    for name, (patterns, _) in MARKS.items():
+        if any(next(root.glob(pattern), None) for pattern in patterns):
+            return name
+    return None
+
+
+def check_root(raw: str | Path | None, name: str, need: str) -> Path:
+    """raw as a folder that is not another data set's tree.
+
+    need: what the folder should hold, for the message. Raises DataError with one line.
+    """
+    if raw is None:
+        raise DataError(f"{name} needs --raw DIR, the folder with {need}: docs/datasets/{name}.md")
+    root = Path(raw).expanduser()
+    if not root.is_dir():
+        raise DataError(f"--raw {root} is not a folder; give the folder with {need}")
+    found = recognise(root)
+    if found is not None and found != name:
+        known = found in registry.table("dataset")
+        advice = f"handbench prepare {found} --raw {root}" if known else "it has no reader here yet"
+        raise DataError(f"{root} holds {MARKS[found][1]}, not {name}: {advice}")
+    return root
