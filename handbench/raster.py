@@ -212,7 +212,8 @@ def _draw(points, pixels, faces, x0, y0, face_id, inverse):
         if det == 0.0:
             continue
         p_bias, q_bias, r_bias = _bias(p0, p1), _bias(q0, q1), _bias(r0, r1)
-        dx, dy, dc = (p0 + q0 + r0) / det, (p1 + q1 + r1) / det, (p2 + q2 + r2) / det
+        scale = 1.0 / det
+        dx, dy, dc = (p0 + q0 + r0) * scale, (p1 + q1 + r1) * scale, (p2 + q2 + r2) * scale
         p_bound, q_bound, r_bound = _bound(p0, p1), _bound(q0, q1), _bound(r0, r1)
         for y in range(top, bottom + 1):
             p, q, r = p1 * y + p2, q1 * y + q2, r1 * y + r2

@@ -6,7 +6,6 @@ from numba import njit
 from handbench.raster import NEAR_M, edge_planes, face_bounds
 
 SAME_SURFACE = 1e-6  # of the depth: a face not nearer by this much touches, it does not hide
-CELL_PX = 8.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -22,14 +21,14 @@ def hide(points, pixels, faces, targets):
     hidden = np.zeros(count, np.bool_)
     if count == 0:
         return hidden
-    x0, y0, columns, rows, start, order = _sort_into_cells(pixels, targets)
+    x0, y0, side, columns, rows, start, order = _sort_into_cells(pixels, targets)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         left, top, right, bottom = face_bounds(points, pixels, a, b, c)
-        first = int(min(max((left - x0) / CELL_PX, 0.0), columns))
-        last = int(min(max((right - x0) / CELL_PX, -1.0), columns - 1.0))
-        low = int(min(max((top - y0) / CELL_PX, 0.0), rows))
-        high = int(min(max((bottom - y0) / CELL_PX, -1.0), rows - 1.0))
+        first = int(min(max((left - x0) / side, 0.0), columns))
+        last = int(min(max((right - x0) / side, -1.0), columns - 1.0))
+        low = int(min(max((top - y0) / side, 0.0), rows))
+        high = int(min(max((bottom - y0) / side, -1.0), rows - 1.0))
         if first > last or low > high:
             continue
         p0, p1, p2, q0, q1, q2, r0, r1, r2, det = edge_planes(points, a, b, c)
@@ -54,18 +53,23 @@ def hide(points, pixels, faces, targets):
 
 @njit(cache=True, error_model="numpy")
 def _sort_into_cells(pixels, targets):
-    """Corner x0, y0, columns and rows of a grid; order[start[cell]:start[cell + 1]] is in cell."""
+    """A grid of about two cells a target; order[start[cell] : start[cell + 1]] lie in a cell.
+
+    Returns its corner x0, y0, the side of a cell in px, columns, rows, start and order.
+    """
     x0 = y0 = np.inf
     x1 = y1 = -np.inf
     for v in targets:
         x0, x1 = min(x0, pixels[v, 0]), max(x1, pixels[v, 0])
         y0, y1 = min(y0, pixels[v, 1]), max(y1, pixels[v, 1])
-    columns, rows = int((x1 - x0) / CELL_PX) + 1, int((y1 - y0) / CELL_PX) + 1
+    side = np.sqrt(max((x1 - x0) * (y1 - y0), 1.0) / (2 * len(targets)))
+    side = max(side, (x1 - x0 + y1 - y0) / (4 * len(targets)))  # targets in a line
+    columns, rows = int((x1 - x0) / side) + 1, int((y1 - y0) / side) + 1
     cell = np.empty(len(targets), np.int64)
     start = np.zeros(columns * rows + 1, np.int64)
     for i, v in enumerate(targets):
-        column = int((pixels[v, 0] - x0) / CELL_PX)
-        cell[i] = int((pixels[v, 1] - y0) / CELL_PX) * columns + column
+        column = int((pixels[v, 0] - x0) / side)
+        cell[i] = int((pixels[v, 1] - y0) / side) * columns + column
         start[cell[i] + 1] += 1
     start = np.cumsum(start)
     filled = start.copy()
@@ -73,4 +77,4 @@ def _sort_into_cells(pixels, targets):
     for i in range(len(targets)):
         order[filled[cell[i]]] = i
         filled[cell[i]] += 1
-    return x0, y0, columns, rows, start, order
+    return x0, y0, side, columns, rows, start, order

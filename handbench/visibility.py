@@ -50,7 +50,6 @@ BLAME = {
     "left": np.array([0, 3, 1, 2, UNKNOWN, 4, 3, 1], np.uint8),
 }
 BORDER = 5
-BLAMED = np.array([1, 2, 3, 4, BORDER, UNKNOWN], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def _label_hand(
 ) -> HandLabels:
     """Labels of one hand, given the whole scene drawn in a window and its tally."""
     verts, own = geometry.spans[side]
-    pixels, vertex_part = geometry.pixels[verts], hand.vertex_part
+    pixels, vertex_part = geometry.pixels[verts], hand.vertex_part.astype(np.int64)
     width, height = size
     with np.errstate(invalid="ignore"):  # vertices behind the camera are NaN, hence not inside
         inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1)
@@ -234,14 +233,16 @@ def _label_hand(
 
 def _cover(pixels: NDArray[np.float64], limits: Window) -> Window:
     """The window of limits that holds all pixels drawn by these vertices."""
-    known = pixels[~np.isnan(pixels[:, 0])]
-    if len(known) == 0:
-        return limits[0], limits[1], limits[0], limits[1]
-    if len(known) < len(pixels):
-        return limits  # it reaches behind the camera: its outline is not bounded by its vertices
-    low = np.clip(np.floor(known.min(0)), limits[:2], limits[2:]).astype(int)
-    high = np.clip(np.ceil(known.max(0)) + 1, limits[:2], limits[2:]).astype(int)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    u, v = pixels[:, 0], pixels[:, 1]
+    if np.isnan(u.min()):
+        # a mesh that reaches behind the camera has no outline bounded by its vertices
+        return limits if not np.isnan(u).all() else (*limits[:2], *limits[:2])
+    return (
+        int(min(max(np.floor(u.min()), limits[0]), limits[2])),
+        int(min(max(np.floor(v.min()), limits[1]), limits[3])),
+        int(min(max(np.ceil(u.max()) + 1, limits[0]), limits[2])),
+        int(min(max(np.ceil(v.max()) + 1, limits[1]), limits[3])),
+    )
 
 
 def _look(values, face_id, window, at, inside, missing=-1) -> NDArray:
@@ -270,11 +271,10 @@ def _causes(
 ) -> NDArray[np.uint8]:
     """Per finger 0 where the released rule sees it, else what hides most of its vertices."""
     shown, _ = RULES[DEFAULT](finger_count[None], np.zeros(1), np.zeros(6))
-    votes = np.stack(
-        [np.bincount(vertex_part[~counted & (blame == code)], minlength=6) for code in BLAMED], -1
-    )[1:]
-    # nobody to blame: seen along its length, the finger is too small to be counted
-    found = np.where(votes.any(1), BLAMED[votes.argmax(1)], 1)
+    missed = ~counted
+    votes = np.bincount(vertex_part[missed] * 256 + blame[missed], minlength=6 * 256)
+    # with nobody to blame this gives 1, self: foreshortened, the finger is too small to be counted
+    found = votes.reshape(6, 256)[1:, 1:].argmax(1) + 1
     return np.where(shown[0] == 1, 0, found).astype(np.uint8)
 
 
@@ -289,12 +289,12 @@ def _cast(
     geometry: _Geometry, verts: slice, faces: slice, candidates: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Those candidates (V,) that none of the faces hides from the camera."""
-    chosen = geometry.faces[faces]
-    targets = np.flatnonzero(candidates) + verts.start
-    visible = np.zeros(len(candidates), bool)
-    if len(targets):
-        hidden = hide(geometry.points, geometry.pixels, chosen, targets)
-        visible[targets[~hidden] - verts.start] = True
+    blockers = geometry.faces[faces]
+    visible = candidates.copy()
+    if len(blockers):
+        targets = np.flatnonzero(candidates) + verts.start
+        hidden = hide(geometry.points, geometry.pixels, blockers, targets)
+        visible[targets[hidden] - verts.start] = False
     return visible
 
 
