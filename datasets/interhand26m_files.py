@@ -15,6 +15,7 @@ from handbench.errors import DataError
 
 HAND_TYPES = ("right", "left", "interacting")
 SIDES = ("right", "left")
+NOT_TOLD = 2  # validity in joint_3d.json of the first release: data.json has it alone
 
 IMAGE = np.dtype(
     [("id", "i8"), ("size", "i4", 2), ("capture", "i4"), ("subject", "i4"), ("frame", "i4")]
@@ -167,7 +168,7 @@ class ByMoment:
 
 
 def read_joints(path: Path) -> ByMoment:
-    """joint_3d.json. The first release holds a bare (42,3) list: all its joints count as valid."""
+    """joint_3d.json. The first release holds a bare (42,3) list: validity is NOT_TOLD there."""
     return _read_moments(path, _stamp(path), "joints")
 
 
@@ -243,7 +244,7 @@ def _annotation(v: dict) -> tuple:
 
 def _joints(v: Any) -> tuple:
     if isinstance(v, list):
-        return v, np.ones(42, np.uint8)
+        return v, np.full(42, NOT_TOLD)
     return v["world_coord"], np.ravel(v["joint_valid"])
 
 

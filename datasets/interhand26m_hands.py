@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import frames
-from handbench.datasets.interhand26m_files import SIDES
+from handbench.datasets.interhand26m_files import NOT_TOLD, SIDES
 from handbench.errors import DataError
 from handbench.hand import Hand
 from handbench.records import HandRecord, Mesh
@@ -34,8 +34,9 @@ def read_hands(moment: Any, note: Any, T: NDArray, K: NDArray) -> dict[str, Hand
     single = note["hand_type"] != 2
     for first, side in zip((0, 21), SIDES):
         order = frames.INTERHAND + first
-        annotated = moment["valid"][order] > 0
-        seen = annotated & (note["valid"][order] > 0)
+        inside = note["valid"][order] > 0
+        annotated = np.where(moment["valid"][order] == NOT_TOLD, inside, moment["valid"][order] > 0)
+        seen = annotated & inside
         if not annotated.any():
             expected = not single or SIDES[note["hand_type"]] == side
             hands[side] = _unannotated() if expected else None

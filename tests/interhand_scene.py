@@ -30,7 +30,7 @@ CAMERAS = (
     ("400026", (334, 512), 0.0),
     ("410053", (512, 334), 50.0),
 )  # name, size, turned by degrees
-NULL_FIT = (1, 2)  # take and moment whose fit is null
+NULL_FIT = (2, 2)  # take and moment whose fit is null
 SKIN = np.array(
     [[196, 150, 126], [230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [204, 121, 167]]
 )
