@@ -161,7 +161,7 @@ def clamp(b: Builder) -> None:
 def plate(b: Builder) -> None:
     (r,) = b.vary(0.095)
     low = [(0, 0), (0.6 * r, 0), (0.65 * r, 0.004), (r, 0.014), (r, 0.017), (0.65 * r, 0.008)]
-    rim = 0.62 * r
+    rim = 0.7 * r
     colour, edge = b.grey(0.9), b.colour()
     part = revolve([*low, (0.6 * r, 0.005), (0, 0.005)], 40)
     b.add(part, lambda c: np.where(np.hypot(c[:, :1], c[:, 1:2]) > rim, edge, colour))

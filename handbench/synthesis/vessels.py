@@ -108,7 +108,7 @@ def cup(b: Builder, d: float, h: float, flare: float, loop: float, bar: float) -
     def paint(centres: NDArray) -> NDArray:
         colours = stripes(body, (-0.2 * top, 0.2 * top, band))(centres)
         radius = r * (1 + (flare - 1) * (centres[:, 2] / top + 1) / 2)
-        colours[(np.hypot(*centres[:, :2].T) < radius - 0.6 * wall) & (centres[:, 2] > floor)] = (
+        colours[(np.hypot(*centres[:, :2].T) < radius - 0.8 * wall) & (centres[:, 2] > floor)] = (
             lining
         )
         return colours
