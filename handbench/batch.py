@@ -6,7 +6,6 @@ Images are cut and mirrored in one warp; labels are read once, whole, and mirror
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from handbench.errors import DataError, MissingPackage, UnknownName
 from handbench.frames import mirror_points, mirror_pose
 from handbench.hand import Hand
 from handbench.rules import RULES, UNKNOWN
+from handbench.store import Split
 
 Batch = dict[str, Any]
 
@@ -41,7 +41,7 @@ class Samples:
 
     def __init__(
         self,
-        split: Any,
+        split: Split,
         crop_px: int,
         hand: Hand,
         frames: int = 1,
@@ -118,22 +118,11 @@ class Samples:
         (count, frames), size = matrices.shape[:2], self.crop_px
         image = np.empty((count, frames, 3, size, size), np.float32)
         for b, t in np.ndindex(count, frames):
-            patch = crop.warp(self._decode(self.frame_rows[index[b], t]), matrices[b, t], size)
+            patch = crop.warp(self.split.image(self.frame_rows[index[b], t]), matrices[b, t], size)
             if t == 0 and drawn.occluder[b, 0] >= 0:
                 paint_occluder(patch, drawn.occluder[b])
             finish(patch, drawn.gain[b], image[b, t])
         return image[:, 0] if frames == 1 else image
-
-    def _decode(self, row: int) -> NDArray[np.uint8]:
-        encoded = np.frombuffer(self.split.image_bytes(int(row)), np.uint8)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        picture = cv2.imdecode(encoded, flags) if encoded.size else None
-        if picture is None:
-            raise DataError(
-                f"{self.split.name}: the image of {self.ids[row]} cannot be decoded; "
-                "prepare this split again from whole files"
-            )
-        return picture
 
     def _labels(self, index: NDArray, matrices: NDArray, drawn: Draw) -> Batch:
         known = {name: column[index] for name, column in self.labels.items()}
@@ -208,7 +197,7 @@ class Samples:
         self, valid: dict[str, NDArray], pose: NDArray, shape: NDArray
     ) -> dict[str, NDArray]:
         """Vertices as stored, else (for a small split) posed now; and which are known."""
-        if "right/verts_m" in self.split.columns:
+        if {"right/verts_m", "left/verts_m"} & set(self.split.columns):
             verts = self._gather("verts_m", (778, 3))
             verts[self.is_left] = mirror_points(verts[self.is_left])
             wrist = self._gather("joints_m", (21, 3))[:, :1]
@@ -241,10 +230,12 @@ class Samples:
         }
 
     def _gather(self, name: str, shape: tuple[int, ...], missing: float = np.nan) -> NDArray:
-        """A hand column (M, *shape) as float32; filled with `missing` when the split has none."""
-        if f"right/{name}" not in self.split.columns:
-            return np.full((len(self), *shape), missing, np.float32)
-        return np.array(self.split.hand_column(name), np.float32)
+        """A hand column (M, *shape) as float32; `missing` where the split has none."""
+        values = np.full((len(self), *shape), missing, np.float32)
+        for side, chosen in (("right", ~self.is_left), ("left", self.is_left)):
+            if f"{side}/{name}" in self.split.columns:
+                values[chosen] = self.split.columns[f"{side}/{name}"][self.rows[chosen]]
+        return values
 
 
 def _mask(flags: NDArray) -> NDArray[np.float32]:
@@ -271,10 +262,10 @@ def earlier_rows(columns: Any, rows: NDArray, frames: int, step: int) -> NDArray
 
 
 def finish(patch: NDArray[np.uint8], gain: NDArray, out: NDArray[np.float32]) -> None:
-    """BGR crop (S,S,3) -> RGB planes (3,S,S) 0..1 with gain (3,), clipped at full scale."""
+    """RGB crop (S,S,3) -> planes (3,S,S) 0..1 with gain (3,), clipped at full scale."""
     levels = np.minimum(np.arange(256) * gain[:, None], 255).astype(np.float32) / np.float32(255)
     for channel in range(3):
-        np.take(levels[channel], patch[:, :, 2 - channel], out=out[channel], mode="clip")
+        np.take(levels[channel], patch[:, :, channel], out=out[channel], mode="clip")
 
 
 def turn_pose(pose: NDArray, turn: NDArray) -> NDArray[np.float32]:

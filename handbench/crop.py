@@ -63,8 +63,9 @@ def square(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Centre (N,2) px, side (N,) px and whether the box was usable (N,).
 
-    The box is widened by factor, clipped to the image (w, h) (N,2) and made square on its longer
-    side about the clipped centre, as HandOccNet does. No usable box: the whole image.
+    The box is widened by factor, moved into the image (w, h) (N,2) at its left and top, cut at its
+    right and bottom, and made square on its longer side about the new centre, as HandOccNet does.
+    No usable box: the whole image.
     """
     boxes, size = np.asarray(boxes_px, np.float64), np.asarray(image_size, np.float64)
     middle, half = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * factor / 2

@@ -19,3 +19,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared folder beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with small/train, small/val and small/test: hands of both sides."""
+    from small_split import Small
+
+    from handbench.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("small-data")
+    for split in Small.splits:
+        prepare(Small(split), folder)
+    return folder

@@ -1,0 +1,270 @@
+"""Training: resuming bit for bit, broken checkpoints, bad losses, recipes, runs, prediction."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import handbench.methods
+from handbench import checkpoint, predictions, recipe, runs
+from handbench.errors import DataError, HandbenchError, UnknownName
+from handbench.predict import is_current, predict
+from handbench.store import open_split
+from handbench.train import learning_rate, train
+
+TOY = {"toy": "toy_method:Toy", "oracle": "toy_method:Oracle"}
+SETTINGS = ["box_source=gt_joints", "lr=0.01", "augmentation.colour=0.3"]
+
+
+@pytest.fixture(autouse=True)
+def places(monkeypatch, small_data, tmp_path):
+    monkeypatch.setenv("HANDBENCH_DATA", str(small_data))
+    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path / "runs"))
+    for name, address in TOY.items():
+        monkeypatch.setitem(handbench.methods.TABLE, name, address)
+
+
+def make(*overrides: str, method: str = "toy", **flags) -> recipe.Recipe:
+    flags = {"steps": 12, "batch": 6, **flags}
+    return recipe.make(
+        method, preset="tiny", data="small", overrides=[*SETTINGS, *overrides], **flags
+    )
+
+
+def weights(run: runs.Run) -> dict[str, torch.Tensor]:
+    return checkpoint.read(run.checkpoint)["model"]
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def elsewhere(monkeypatch, tmp_path, name: str) -> None:
+    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path / name))
+
+
+def log_steps(run: runs.Run) -> list[int]:
+    return [int(line.split(",")[0]) for line in run.log.read_text().splitlines()[1:]]
+
+
+def test_a_run_learns_logs_and_says_when_it_is_done(capsys):
+    run = train(make("validate_every=6", steps=60), device="cpu")
+    assert run.name == "toy/full/small-tiny-s0"
+    header, *rows = run.log.read_text().splitlines()
+    assert header == "step,epoch,lr,loss,joints,grad_norm,samples_per_s,val_mpjpe_mm"
+    losses = [float(row.split(",")[3]) for row in rows]
+    assert losses[-1] < 0.7 * losses[0]
+    assert rows[-1].split(",")[-1] != ""
+    before = run.checkpoint.stat().st_mtime_ns
+    train(make("validate_every=6", steps=60), device="cpu")
+    assert "is trained (60 steps); --force" in capsys.readouterr().err
+    assert run.checkpoint.stat().st_mtime_ns == before
+
+
+KILLED = """
+import sys, handbench.methods
+from handbench import recipe
+from handbench.train import train
+handbench.methods.TABLE.update(toy="toy_method:Toy")
+chosen = recipe.make("toy", preset="tiny", data="small", overrides={settings!r}, steps=200, batch=6)
+train(chosen, device="cpu", save_seconds=0)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_resumes_to_the_same_weights(number, monkeypatch, tmp_path):
+    chosen = make("validate_every=7", steps=200)
+    elsewhere(monkeypatch, tmp_path, "whole")
+    whole = train(chosen, device="cpu")
+    elsewhere(monkeypatch, tmp_path, "killed")
+    code = KILLED.format(settings=[*SETTINGS, "validate_every=7"])
+    search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, "PYTHONPATH": search},
+        stderr=subprocess.DEVNULL,
+    )
+    killed = runs.run_of(chosen)
+    deadline = time.monotonic() + 60
+    while not killed.previous_checkpoint.exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    reached = checkpoint.newest(killed)["step"]
+    assert 0 < reached < 200
+    train(chosen, device="cpu")
+    assert_same(weights(whole), weights(killed))
+    assert log_steps(whole) == log_steps(killed)
+
+
+def test_a_broken_checkpoint_falls_back_to_the_one_before(monkeypatch, tmp_path, capsys):
+    chosen = make()
+    elsewhere(monkeypatch, tmp_path, "whole")
+    whole = train(chosen, device="cpu", save_seconds=0)
+    elsewhere(monkeypatch, tmp_path, "broken")
+    broken = train(chosen, device="cpu", save_seconds=0)
+    damaged = bytearray(broken.checkpoint.read_bytes())
+    damaged[len(damaged) // 2] ^= 255  # one byte is enough
+    broken.checkpoint.write_bytes(damaged)
+    train(chosen, device="cpu")
+    said = capsys.readouterr().err
+    assert "going on from checkpoint.prev.pt (step 11)" in said
+    assert_same(weights(whole), weights(broken))
+    for path in (broken.checkpoint, broken.previous_checkpoint):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="cut short.*no earlier one.*--force"):
+        train(chosen, device="cpu")
+    train(chosen, device="cpu", force=True)
+    assert_same(weights(whole), weights(broken))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, ("false",)
+
+    torch.save({"format": checkpoint.FORMAT, "x": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(DataError, match="evil.pt holds more than weights"):
+        checkpoint.read(tmp_path / "evil.pt")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pt")
+    with pytest.raises(DataError, match="is no checkpoint of handbench"):
+        checkpoint.read(tmp_path / "foreign.pt")
+
+
+def test_a_loss_that_is_not_finite_names_its_samples(capsys):
+    with pytest.raises(HandbenchError) as caught:
+        train(make("poison=13"), device="cpu")
+    text = str(caught.value)
+    assert "small/train/s003/cam/1:left" in text
+    assert "\n" not in text
+    run = train(make("poison=13", "on_nonfinite=skip"), device="cpu", force=True)
+    assert "step skipped" in capsys.readouterr().err
+    assert all(torch.isfinite(value).all() for value in weights(run).values())
+
+
+def test_another_recipe_in_the_same_folder_is_refused():
+    train(make(), device="cpu")
+    with pytest.raises(HandbenchError, match="lr: 0.01 -> 0.02.*--force"):
+        train(make("lr=0.02"), device="cpu")
+
+
+def test_the_best_checkpoint_is_the_one_predicted_with():
+    run = train(make("checkpoint=best", "validate_every=3", "lr=0.3", steps=15), device="cpu")
+    state = checkpoint.read(run.checkpoint)
+    column = [row.split(",")[-1] for row in run.log.read_text().splitlines()[1:]]
+    assert state["best"]["val_mpjpe_mm"] == pytest.approx(min(float(v) for v in column if v))
+    method, _, _ = checkpoint.trained(run)
+    assert_same(method.state_dict(), state["best"]["model"])
+
+
+def test_a_backbone_can_be_taken_from_another_run(monkeypatch, tmp_path):
+    first = train(make(), device="cpu")
+    second = make(seed=5, backbone="0123", steps=1)
+    elsewhere(monkeypatch, tmp_path, "second")
+    method = checkpoint.build(second)
+    assert checkpoint.load_backbone(method, first.checkpoint) == 7
+    assert torch.equal(method.backbone[0].weight, weights(first)["backbone.0.weight"])
+    wide = checkpoint.build(recipe.make("toy", "wide", "tiny", "small"))
+    with pytest.raises(HandbenchError, match="does not fit the backbone of Toy"):
+        checkpoint.load_backbone(wide, first.checkpoint)
+
+
+def test_recipe_precedence_and_errors():
+    chosen = make("width=9", "augmentation.rotation_deg=10", steps=7)
+    assert (chosen.lr, chosen.steps, chosen.seed) == (0.01, 7, 0)
+    assert chosen.augment.rotation_deg == 10
+    assert recipe.method_options(chosen) == {"width": 9}
+    assert recipe.method_options(make()) == {"width": 6}
+    assert recipe.from_toml(recipe.to_toml(chosen)) == chosen
+    for override, message in {
+        "learning_rat=1": "no recipe key 'learning_rat'",
+        "wdth=3": "did you mean 'width'",
+        "lr=fast": "lr takes a number, not 'fast'",
+        "steps=1.5": "steps takes a whole number",
+        "optimizer=sgd": "no optimizer 'sgd'",
+        "augmentation.color=1": "did you mean 'colour'",
+        "seed=3": "given by --seed",
+        "lr": "write it as key=value",
+        "steps=-1": "give a positive number",
+    }.items():
+        with pytest.raises(HandbenchError, match=message):
+            make(override, steps=None)
+    with pytest.raises(UnknownName, match="no variant of toy 'wid'; did you mean 'wide'"):
+        recipe.make("toy", "wid")
+    with pytest.raises(UnknownName, match="no preset of toy 'papr'; did you mean 'paper'"):
+        recipe.make("toy", preset="papr")
+    with pytest.raises(UnknownName, match="no method 'ty'"):
+        recipe.make("ty")
+
+
+def test_learning_rates():
+    chosen = make("warmup=4", "schedule=cosine", "lr=1.0")
+    rates = [learning_rate(chosen, step, 104) for step in range(104)]
+    np.testing.assert_allclose(rates[:4], [0.25, 0.5, 0.75, 1])
+    assert rates[54] == pytest.approx(0.5)
+    assert rates[-1] < 1e-3
+    steps = make("schedule=multistep", "milestones=[0.5, 0.75]", "lr=1.0")
+    found = [learning_rate(steps, step, 100) for step in (0, 49, 50, 75, 99)]
+    np.testing.assert_allclose(found, [1, 1, 0.1, 0.01, 0.01])
+
+
+def test_runs_are_found_by_name():
+    for seed in (0, 1):
+        train(make(seed=seed, steps=1), device="cpu")
+    assert runs.find("toy/full/small-tiny-s1").name == "toy/full/small-tiny-s1"
+    with pytest.raises(HandbenchError, match="2 runs, give one of: toy/full/small-tiny-s0"):
+        runs.find("toy/full")
+    with pytest.raises(UnknownName, match="no run 'plain'"):
+        runs.find("plain")
+    assert len(runs.every()) == 2
+
+
+def test_an_oracle_predicts_the_truth_of_both_sides(small_data):
+    run = train(make(method="oracle"), device="cpu")
+    path = predict(run, device="cpu")
+    assert path == run.path / "predictions.h5"
+    made, split = predictions.read(path), open_split("small/test", small_data)
+    truth = split.hand_column("joints_m")
+    np.testing.assert_allclose(made.joints_m, truth - truth[:, :1], atol=1e-6)
+    np.testing.assert_array_equal(made.is_left, split.hands.is_left)
+    assert made.is_left.any()
+    assert made.verts_m.shape == (len(truth), 778, 3)
+    assert made.root_m is None
+    wanted = {
+        "root_source": "none",
+        "inputs": "joints_m, verts_m",
+        "checkpoint_rule": "closed form",
+    }
+    assert wanted.items() <= made.attributes.items()
+    assert is_current(run, "small/test")
+    train(make(method="oracle", steps=13), device="cpu", force=True)
+    assert not is_current(run, "small/test")
+
+
+def test_other_splits_stand_in_their_own_folder(capsys):
+    run = train(make(steps=2), device="cpu")
+    path = predict(run, "small/val", device="cpu")
+    assert path == run.path / "val" / "predictions.h5"
+    predict(run, "small/val", device="cpu")
+    assert "is up to date" in capsys.readouterr().err
+    first = predictions.read(path).joints_m
+    predict(run, "small/val", device="cpu", force=True)
+    np.testing.assert_array_equal(predictions.read(path).joints_m, first)
+
+
+def test_missing_data_is_one_line():
+    with pytest.raises(HandbenchError) as caught:
+        train(recipe.make("toy", data="synthetic"), device="cpu")
+    assert "handbench prepare synthetic --split train" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(HandbenchError, match="no device 'gpu'"):
+        train(make(), device="gpu")
