@@ -17,16 +17,16 @@ def root(points: NDArray, joint_from: NDArray, joint_to: NDArray) -> NDArray:
 def scale_translation(points: NDArray, target: NDArray, start: int = 0, stop: int = 9) -> NDArray:
     """Points scaled so that the bone start-stop has the target's length, then start onto start.
 
-    A bone of length zero leaves the scale alone (so does HO-3D's evaluator; its joint 4, the
-    middle finger's first, is our joint 9).
+    Of a bone of length zero only the division is left out, as in HO-3D's evaluator (whose joint 4,
+    the middle finger's first, is our joint 9).
     """
     check(points, target)
     length = np.linalg.norm(points[:, stop] - points[:, start], axis=1)
     wanted = np.linalg.norm(target[:, stop] - target[:, start], axis=1)
-    degenerate = length == 0
-    safe = np.where(degenerate, 1.0, length)[:, None, None]
-    scaled = np.where(degenerate[:, None, None], points, points / safe * wanted[:, None, None])
-    return scaled + (target[:, start] - scaled[:, start])[:, None]
+    safe = np.where(length == 0, 1.0, length)[:, None, None]
+    scaled = points / safe * wanted[:, None, None]
+    # in this order: PCK at threshold 0 depends on the last bit of the start joint
+    return scaled - scaled[:, start][:, None] + target[:, start][:, None]
 
 
 def procrustes(

@@ -1,0 +1,1 @@
+"""The official evaluators' numbers, from the official files: HO-3D, FreiHAND, DexYCB."""

@@ -1,0 +1,126 @@
+"""HO-3D's and FreiHAND's evaluation of pred.json, line for line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handbench.align import procrustes, scale_translation
+from handbench.errors import DataError
+from handbench.official.curves import Curves
+from handbench.official.jsonpoints import PointList, index
+from handbench.official.meshes import joint_trafo, score_meshes
+
+# protocol -> the official number of samples
+OFFICIAL_SAMPLES = {"ho3d_v2": 11_524, "ho3d_v3": 20_137, "freihand": 3_960}
+MIDDLE_IN_HO3D = 4  # HO-3D's joint 4, the middle finger's first
+
+
+@dataclass(frozen=True)
+class OfficialScores:
+    """lines: name -> value as the official tool prints them; per_sample in mm and shares, (N,)."""
+
+    protocol: str
+    lines: Mapping[str, float]
+    per_sample: Mapping[str, NDArray]
+    curves: Mapping[str, NDArray]
+
+    def text(self) -> str:
+        """scores.txt."""
+        return "".join(f"{name}: {value:f}\n" for name, value in self.lines.items())
+
+
+def read_truth(folder: str | Path) -> tuple[PointList, PointList]:
+    """evaluation_xyz.json and evaluation_verts.json of a ground-truth folder."""
+    folder = Path(folder)
+    found = []
+    for name in ("evaluation_xyz.json", "evaluation_verts.json"):
+        if not (folder / name).is_file():
+            raise DataError(
+                f"{folder / name} does not exist: --ground-truth wants the folder with the "
+                "released evaluation_xyz.json and evaluation_verts.json"
+            )
+        found.append(index(folder / name, 1)[0])
+    return found[0], found[1]
+
+
+def check_counts(
+    protocol: str, pred: list[PointList], true: tuple[PointList, PointList], subset: bool
+) -> None:
+    """Raises DataError unless predictions and truth agree, and have the official count."""
+    counts = [len(each) for each in (*pred, *true)]
+    if len(set(counts)) > 1:
+        raise DataError(
+            f"{pred[0].path} has {counts[0]} joint and {counts[1]} mesh samples, the ground truth "
+            f"{counts[2]} and {counts[3]}: all must be equal"
+        )
+    wanted = OFFICIAL_SAMPLES[protocol]
+    if not subset and counts[0] != wanted:
+        raise DataError(
+            f"{pred[0].path} and the ground truth have {counts[0]:,} samples, {protocol} has "
+            f"{wanted:,}: add --subset to score a part of it"
+        )
+    if not counts[0]:
+        raise DataError(f"{pred[0].path} holds no sample")
+    for each, name in ((pred[0], "predicted"), (true[0], "true")):
+        if each.points_a_sample != 21:
+            raise DataError(f"{each.path}: {each.points_a_sample} {name} joints a sample, not 21")
+
+
+def evaluate(
+    pred: list[PointList],
+    true: tuple[PointList, PointList],
+    protocol: str,
+    workers: int | None = None,
+) -> OfficialScores:
+    """Score all samples as the official tool of the protocol does.
+
+    Joints are in the file's own order and frame. Whether the mesh has MANO's topology is decided
+    by the first sample's vertex count, as officially; if not, mesh lines read -100 and -1.
+    """
+    joints, target = pred[0].read(0, len(pred[0])), true[0].read(0, len(true[0]))
+    broken = np.flatnonzero(~np.isfinite(joints).all((1, 2)))
+    if len(broken):
+        raise DataError(f"{pred[0].path}: the joints of sample {broken[0]} are not finite")
+    versions = {
+        "mpjpe_mm": joints,
+        "pa_mpjpe_mm": procrustes(joints, target),
+        "st_mpjpe_mm": scale_translation(joints, target, stop=MIDDLE_IN_HO3D),
+    }
+    per_sample: dict[str, NDArray] = {}
+    joint_curves = {}
+    for name, points in versions.items():
+        errors = np.linalg.norm(target - points, axis=-1)
+        joint_curves[name] = Curves(21)
+        joint_curves[name].add(errors)
+        per_sample[name] = errors.mean(1) * 1000
+    same = pred[1].points_a_sample == true[1].points_a_sample
+    meshes = score_meshes(pred[1], true[1], None if same else joint_trafo(joints, target), workers)
+    per_sample |= {
+        name: values
+        for name, values in (("mpvpe_mm", meshes.mpvpe_mm), ("pa_mpvpe_mm", meshes.pa_mpvpe_mm))
+        if values is not None
+    }
+    per_sample |= {"f5": meshes.f[:, 0], "f15": meshes.f[:, 1]}
+    per_sample |= {"pa_f5": meshes.pa_f[:, 0], "pa_f15": meshes.pa_f[:, 1]}
+    similar = "xyz_al" if protocol == "freihand" else "xyz_procrustes_al"
+    lines = _pair("xyz", joint_curves["mpjpe_mm"]) | _pair(similar, joint_curves["pa_mpjpe_mm"])
+    if protocol != "freihand":
+        lines |= _pair("xyz_scale_trans_al", joint_curves["st_mpjpe_mm"])
+    lines |= _pair("mesh", meshes.raw) | _pair("mesh_al", meshes.aligned)
+    for k, threshold in enumerate(("5", "15")):
+        lines[f"f_score_{threshold}"] = float(meshes.f[:, k].mean())
+        lines[f"f_al_score_{threshold}"] = float(meshes.pa_f[:, k].mean())
+    curves = {"joints": joint_curves["mpjpe_mm"].pck, "pa_joints": joint_curves["pa_mpjpe_mm"].pck}
+    if meshes.raw is not None and meshes.aligned is not None:
+        curves |= {"verts": meshes.raw.pck, "pa_verts": meshes.aligned.pck}
+    return OfficialScores(protocol, lines, per_sample, curves)
+
+
+def _pair(name: str, curves: Curves | None) -> dict[str, float]:
+    """Mean in cm and AUC; -100 and -1 stand for a mesh that cannot be compared."""
+    if curves is None:
+        return {f"{name}_mean3d": -100.0, f"{name}_auc3d": -1.0}
+    return {f"{name}_mean3d": curves.mean * 100, f"{name}_auc3d": curves.auc}
