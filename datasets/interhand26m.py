@@ -28,7 +28,9 @@ from handbench.datasets.interhand26m_files import (
 from handbench.datasets.interhand26m_hands import Fits, Skip, read_hands
 from handbench.datasets.jpeg import is_black, jpeg_size
 from handbench.datasets.trees import check_root
+from handbench.console import say
 from handbench.errors import DataError, UnknownName
+from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
 
 NEED = "images/ and annotations/ of InterHand2.6M"
@@ -85,6 +87,11 @@ class InterHand26M:
                 else "val has machine annotation only: leave --annotation at all"
             )
         self.fits = Fits.load(files.mano_dir()) if "fits" in self.files else None
+        self.no_fits = (
+            "set HANDBENCH_MANO to the folder of MANO_RIGHT.pkl and MANO_LEFT.pkl"
+            if "fits" in self.files
+            else f"InterHand2.6M_{split}_MANO_NeuralAnnot.json is not in {self.files['data'].parent}"
+        )
         self.raw = root
         self.skipped: Counter[str] = Counter()
         self.counts: dict[str, int] = {}
@@ -112,6 +119,13 @@ class InterHand26M:
             "without_annotation": listing.without_annotation,
             "missing": len(listing.images) - found,
         }
+        if self._official_rows() not in (-1, len(listing.images)):
+            say(
+                f"{self.files['data']} lists {len(listing.images):,} images; "
+                f"expected {self._official_rows():,} of the official {self.split} split"
+            )
+        if self.fits is None:
+            say(f"{self.name}: joints only, no meshes or occlusion labels: {self.no_fits}")
         if not plans:
             raise DataError(
                 f"none of the {len(listing.images)} images of {self.files['data']} is below "
@@ -140,14 +154,15 @@ class InterHand26M:
 
     def attributes(self) -> dict[str, Any]:
         """What the prepared file says about its source; counts are there after plan()."""
-        expected = OFFICIAL.get((self.version, self.annotation), {}).get(self.split, -1)
         return {
             "dataset_version": f"{self.version} {self.fps} fps",
             "split_rule": f"official {self.split}, annotation {self.annotation}, {self.fps} fps",
             "annotation": self.annotation,
             **self.counts,
-            "expected": expected if self.fps == 5 else -1,
+            "expected": self.counts.get("selected", -1),
+            "official_rows": self._official_rows(),
             "mano_missing": int(self.fits is None),
+            **({} if self.fits else {"hand_model": {"kind": "none"}}),
             "fit_error_joints": self.fits.joints_kind if self.fits else "none",
             "fit_limit_mm": FIT_LIMIT_MM,
             "licence": "CC BY-NC 4.0; the prepared file holds images of InterHand2.6M",
@@ -160,6 +175,15 @@ class InterHand26M:
                 for path in self.files.values()
             ],
         }
+
+    def hands(self) -> tuple[Hand, Hand]:
+        """Right and left model of the meshes; the open hands where there are none."""
+        return self.fits.models() if self.fits else (Hand.open("right"), Hand.open("left"))
+
+    def _official_rows(self) -> int:
+        """The published count for these choices; -1 where none is published."""
+        counts = OFFICIAL.get((self.version, self.annotation), {}) if self.fps == 5 else {}
+        return counts.get(self.split, -1)
 
     def _subsets(self, listing: Listing) -> NDArray[np.uint8]:
         """Bits human, machine of each row; 0 where the release does not tell."""

@@ -78,6 +78,10 @@ class Fits:
                 return cls(place, "regressor" if (place / REGRESSOR).is_file() else "mano")
         return None
 
+    def models(self) -> tuple[Hand, Hand]:
+        """Right and left hand."""
+        return _models(self.folder)["right"], _models(self.folder)["left"]
+
     def add(
         self,
         hands: Mapping[str, HandRecord | None],

@@ -1,0 +1,78 @@
+"""handbench list: known methods, variants, data sets, metrics and protocols."""
+
+from typing import Any
+
+import click
+
+WHAT = ("methods", "variants", "datasets", "metrics", "protocols")
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(WHAT), default="methods")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON on stdout.")
+def names(what: str, as_json: bool) -> None:
+    """Known names of a kind, those of other installed packages too."""
+    import json
+
+    rows = {"variants": variants, "metrics": metrics, "protocols": protocols}.get(what)
+    found = rows() if rows else registered(what.removesuffix("s"))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    width = max((len(row["name"]) for row in found), default=0) + 2
+    for row in found:
+        click.echo(f"{row['name']:<{width}}{row['about']}")
+
+
+def registered(kind: str) -> list[dict[str, Any]]:
+    """Names of the registry with the address of what they stand for."""
+    from handbench.registry import table
+
+    return [{"name": name, "about": address} for name, address in table(kind).items()]
+
+
+def variants() -> list[dict[str, Any]]:
+    """METHOD/VARIANT of every method, with its presets; needs torch, as methods do."""
+    from handbench import registry
+    from handbench.errors import MissingPackage
+
+    found = []
+    for method in registry.table("method"):
+        try:
+            kind = registry.load("method", method)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise MissingPackage("torch", "train", "listing variants") from error
+        presets = ", ".join(kind.PRESETS)
+        found += [
+            {"name": f"{method}/{variant}", "about": f"presets: {presets}", "options": options}
+            for variant, options in kind.VARIANTS.items()
+        ]
+    return found
+
+
+def metrics() -> list[dict[str, Any]]:
+    from handbench.metrics import METRICS
+
+    return [
+        {
+            "name": metric.name,
+            "about": f"{metric.title} [{metric.unit or '-'}], {metric.better} is better",
+            "needs": list(metric.needs),
+        }
+        for metric in METRICS.values()
+    ]
+
+
+def protocols() -> list[dict[str, Any]]:
+    from handbench.protocol import PROTOCOLS
+
+    return [
+        {
+            "name": protocol.name,
+            "about": f"version {protocol.version}: {protocol.about}",
+            "metrics": list(protocol.metrics),
+        }
+        for protocol in PROTOCOLS.values()
+    ]
