@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from handbench import checkpoint, files, predictions
 from handbench.batch import Batch, Samples, to_torch, unmirror
@@ -14,7 +14,6 @@ from handbench.hand import default_hand
 from handbench.loader import batches, once
 from handbench.recipe import Recipe
 from handbench.runs import TEST, TRAIN, VAL, Run, data_split
-from handbench.store import open_split
 from handbench.train import pick_device, samples_for
 
 BATCH = 64
@@ -35,6 +34,8 @@ def predict(
     A file that is up to date is left alone. Returns its path.
     """
     name = split or data_split(run.recipe().data, TEST)
+    from handbench.evaluate import is_current  # which in turn calls predict
+
     path = run.predictions(name)
     if not force and is_current(run, name):
         say(f"{path} is up to date; --force predicts again")
@@ -88,7 +89,7 @@ def _chain(first: Any, rest: Any) -> Any:
     yield from rest
 
 
-def native(arrays: Batch, out: dict[str, torch.Tensor], kept: list[str]) -> dict[str, np.ndarray]:
+def native(arrays: Batch, out: dict[str, torch.Tensor], kept: list[str]) -> dict[str, NDArray]:
     """A method's outputs as the file has them: wrist-relative, un-mirrored."""
     left = arrays["is_left"]
     joints = out["joints_m"].float().cpu().numpy()
@@ -125,18 +126,3 @@ def conditions(
         "parameters": sum(p.numel() for p in method.parameters()),
         "hand_model": f"{default_hand('right').kind} {default_hand('right').sha256}",
     }
-
-
-def is_current(run: Run, split: str) -> bool:
-    """Whether the run's predictions for a split are whole and from its present checkpoint."""
-    import h5py
-
-    try:
-        with h5py.File(run.predictions(split), "r") as file:
-            made = str(file.attrs.get("checkpoint_sha256", ""))
-            rows = len(file["id"])
-    except (OSError, RuntimeError, KeyError):
-        return False
-    if not run.checkpoint.is_file() or made != files.sha256(run.checkpoint):
-        return False
-    return rows == len(open_split(split).hands.row)

@@ -93,6 +93,7 @@ def make(
     is not given. Raises UnknownName for a name, HandbenchError for a value of the wrong type.
     """
     cls = registry.load("method", method)
+    _refuse_split(data)
     preset = preset or ("tiny" if data.split("/")[0] == "synthetic" else "paper")
     for kind, name, known in (
         ("variant", variant, cls.VARIANTS),
@@ -114,6 +115,15 @@ def make(
         if getattr(recipe, name) < (0 if name == "steps" else 1):
             raise HandbenchError(f"{name} = {getattr(recipe, name)}: give a positive number")
     return recipe
+
+
+def _refuse_split(data: str) -> None:
+    """--data names a data set (or its setup, dexycb/s0), whose three splits have their uses."""
+    name, _, part = data.partition("/")
+    setup, _, ending = part.rpartition("_")
+    if ending in ("train", "training", "val", "test", "evaluation"):
+        whole = f"{name}/{setup}" if setup else name
+        raise HandbenchError(f"{data} names one split: give --data {whole}")
 
 
 def method_options(recipe: Recipe) -> dict[str, Any]:

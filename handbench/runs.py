@@ -46,17 +46,17 @@ class Run:
         return from_toml(self.recipe_file.read_text(encoding="utf-8"))
 
     def folder(self, split: str) -> Path:
-        """Where predictions and results for a split stand: the run itself for its test split."""
-        recipe = self.recipe()
-        return self.path if split == data_split(recipe.data, TEST) else self.path / _plain(split)
+        """Where predictions and results for a split stand: the run itself for its test split,
+        SPLIT inside it for another one of the same data set, NAME_SPLIT for another data set's.
+        """
+        data = self.recipe().data
+        if split == data_split(data, TEST):
+            return self.path
+        name, _, part = split.partition("/")
+        return self.path / (part if name == data.partition("/")[0] else f"{name}_{part}")
 
     def predictions(self, split: str) -> Path:
         return self.folder(split) / "predictions.h5"
-
-
-def _plain(split: str) -> str:
-    """NAME of NAME/SPLIT's folder: only SPLIT for the run's own kind of data."""
-    return split.split("/")[-1]
 
 
 def run_of(recipe: Recipe) -> Run:

@@ -14,7 +14,8 @@ import torch
 import handbench.methods
 from handbench import checkpoint, predictions, recipe, runs
 from handbench.errors import DataError, HandbenchError, UnknownName
-from handbench.predict import is_current, predict
+from handbench.evaluate import is_current
+from handbench.predict import predict
 from handbench.store import open_split
 from handbench.train import learning_rate, train
 
@@ -198,6 +199,8 @@ def test_recipe_precedence_and_errors():
     }.items():
         with pytest.raises(HandbenchError, match=message):
             make(override, steps=None)
+    with pytest.raises(HandbenchError, match="names one split: give --data small"):
+        recipe.make("toy", data="small/train")
     with pytest.raises(UnknownName, match="no variant of toy 'wid'; did you mean 'wide'"):
         recipe.make("toy", "wid")
     with pytest.raises(UnknownName, match="no preset of toy 'papr'; did you mean 'paper'"):
