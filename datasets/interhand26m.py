@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import files
+from handbench.console import say
 from handbench.datasets.interhand26m_files import (
     SIDES,
     Listing,
@@ -28,7 +29,6 @@ from handbench.datasets.interhand26m_files import (
 from handbench.datasets.interhand26m_hands import Fits, Skip, read_hands
 from handbench.datasets.jpeg import is_black, jpeg_size
 from handbench.datasets.trees import check_root
-from handbench.console import say
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
@@ -90,7 +90,7 @@ class InterHand26M:
         self.no_fits = (
             "set HANDBENCH_MANO to the folder of MANO_RIGHT.pkl and MANO_LEFT.pkl"
             if "fits" in self.files
-            else f"InterHand2.6M_{split}_MANO_NeuralAnnot.json is not in {self.files['data'].parent}"
+            else f"{self.files['data'].parent} holds no file of MANO fits"
         )
         self.raw = root
         self.skipped: Counter[str] = Counter()

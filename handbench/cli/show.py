@@ -186,8 +186,14 @@ def report(found: dict[str, Any], as_json: bool) -> None:
         if isinstance(value, dict):
             click.echo(f"{key}:")
             for name, what in value.items():
-                click.echo(f"  {name:<36} {what}")
+                click.echo(f"  {name:<36} {shortened(what)}")
         elif isinstance(value, list):
-            click.echo(f"{key}: {', '.join(str(item) for item in value)}")
+            click.echo(f"{key}: {len(value)} ({shortened(', '.join(map(str, value)))})")
         else:
             click.echo(f"{key}: {value}")
+
+
+def shortened(value: Any, most: int = 110) -> str:
+    """One line for people; --json gives all of it."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= most else text[: most - 2] + " …"
