@@ -38,12 +38,15 @@ def prepare(
     limit: int | None = None,
     force: bool = False,
     options: Mapping[str, Any] | None = None,
-) -> Summary:
+    shard: tuple[int, int] = (1, 1),
+) -> Summary | None:
     """Write OUT_DIR/NAME/SPLIT; what an earlier run with the same options finished is kept.
 
     reader: see docs/design.md. limit: only the first so many rows of the plan. force: make all of
     it anew. options: what the reader was made with; kept in the files, and not to be changed
-    between runs. Raises DataError, and OSError when the disk is full.
+    between runs. shard (i, n): only every n-th part from the i-th on, for job arrays; whoever
+    finds all parts there writes the index, and None is returned before.
+    Raises DataError, and OSError when the disk is full.
     """
     root = files.data_dir(out_dir)
     name = f"{reader.name}/{reader.split}"
@@ -51,16 +54,22 @@ def prepare(
     tasks = _tasks(reader, name, limit)
     job = _job(reader, root / name, tasks, {**(options or {}), "limit": limit})
     advice = command(name, root)
-    with _locked(job.folder, name):
-        todo = _resume(job, tasks, force, advice)
+    alone = shard[1] == 1
+    if force and not alone:
+        raise DataError("--force and --shard exclude each other: remove the folder first")
+    with _locked(job.folder, alone):
+        todo = _resume(job, tasks, force, alone, advice)
         if not todo and (job.folder / "index.h5").exists():
-            return _summarise(name, root, 0, 0.0)
+            return Summary.of(open_split(name, root), 0, 0.0)
+        own = [task for task in todo if task.number % shard[1] == shard[0] - 1]
         (job.folder / "index.h5").unlink(missing_ok=True)
-        with progress(f"prepare   {name}", sum(task.rows for task in tasks), "frames") as advance:
-            advance(sum(task.rows for task in tasks) - sum(task.rows for task in todo))
-            run(job, todo, workers, advance)
+        with progress(f"prepare   {name}", _rows(tasks), "frames") as advance:
+            advance(_rows(tasks) - _rows(todo))
+            run(job, own, workers, advance)
+        if any(not (job.folder / task.name).exists() for task in todo):
+            return None
         _write_index(job, tasks, advice)
-    return _summarise(name, root, sum(task.rows for task in todo), time.monotonic() - started)
+    return Summary.of(open_split(name, root), _rows(own), time.monotonic() - started)
 
 
 def estimate(
@@ -71,6 +80,10 @@ def estimate(
     name = f"{reader.name}/{reader.split}"
     tasks = _tasks(reader, name, limit)
     return Estimate.measure(name, _job(reader, root / name, tasks, {}), tasks, workers, root)
+
+
+def _rows(tasks: Sequence[Task]) -> int:
+    return sum(task.rows for task in tasks)
 
 
 def _tasks(reader: Any, name: str, limit: int | None) -> list[Task]:
@@ -115,15 +128,15 @@ def _job(reader: Any, folder: Path, tasks: Sequence[Task], options: Mapping[str,
 
 
 @contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
-    """The split's folder, made if need be and held by this process alone; the lock dies with it."""
+def _locked(folder: Path, alone: bool) -> Iterator[None]:
+    """The split's folder, made if need be; held alone or with other shards until this ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise DataError(f"cannot make the folder {folder}: a file stands in its way") from None
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise DataError(f"{folder} is being prepared by another process: let it end") from None
@@ -135,12 +148,12 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _resume(job: Job, tasks: Sequence[Task], force: bool, advice: str) -> list[Task]:
+def _resume(job: Job, tasks: Sequence[Task], force: bool, alone: bool, advice: str) -> list[Task]:
     """The tasks still to do; removes what is unfinished, broken or, with force, everything.
 
     Raises DataError when what is there was prepared with other options or from other raw files.
     """
-    for partial in job.folder.glob(".*.partial"):
+    for partial in job.folder.glob(".*.partial") if alone else ():
         partial.unlink(missing_ok=True)
     for path in sorted(job.folder.glob("index.h5")) + sorted(job.folder.glob("part-*.h5")):
         if force:
@@ -208,8 +221,3 @@ def _balance(columns: Columns, hands: tuple[Any, Any]) -> dict[str, Any]:
         for name in ("finger_count", "hand")
     )
     return finite(balance(counts, shares, np.bincount(hands[0].vertex_part, minlength=6)))
-
-
-def _summarise(name: str, root: Path, made: int, seconds: float) -> Summary:
-    split = open_split(name, root)
-    return Summary.of(split, made, seconds)

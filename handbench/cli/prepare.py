@@ -1,0 +1,94 @@
+"""handbench prepare NAME: a raw data set -> HDF5 with occlusion labels."""
+
+import json
+import os
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--split", "splits", multiple=True, metavar="SPLIT", help="May be repeated.  [default: all]"
+)
+@click.option("--side", type=click.Choice(["right", "left", "both"]), help="Which hands.")
+@click.option("--annotation", type=click.Choice(["human", "machine", "all"]), help="Whose labels.")
+@click.option("--fps", type=click.Choice(["5", "30"]), help="Release of InterHand2.6M.")
+@click.option("--seed", type=int, help="Seed of a data set that is made up.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N frames.")
+@click.option(
+    "-o", "given", multiple=True, metavar="KEY=VALUE", help="An option of the reader; repeatable."
+)
+@click.option("--raw", type=click.Path(), help="Folder of the official download; only read.")
+@click.option("--out", type=click.Path(), help="[default: $HANDBENCH_DATA, else ./data]")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
+@click.option("--shard", metavar="I/N", help="Only every N-th part, for job arrays.")
+@click.option("--strict", is_flag=True, help="Stop at the first frame that would be skipped.")
+@click.option("--dry-run", is_flag=True, help="Say rows, bytes and hours; write nothing.")
+@click.option("--force", is_flag=True, help="Make anew what is there.")
+@click.option("--json", "as_json", is_flag=True, help="A summary as JSON on stdout.")
+def prepare(
+    name: str,
+    splits: tuple[str, ...],
+    side: str | None,
+    annotation: str | None,
+    fps: str | None,
+    seed: int | None,
+    limit: int | None,
+    given: tuple[str, ...],
+    raw: str | None,
+    out: str | None,
+    workers: int | None,
+    shard: str | None,
+    strict: bool,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Prepare data set NAME: images, labels and occlusion in DIR/NAME/SPLIT/*.h5.
+
+    \b
+    handbench prepare synthetic
+    handbench prepare interhand26m --raw ~/InterHand2.6M --split test --dry-run
+
+    What an earlier run finished is kept: after an interruption the same command goes on.
+    """
+    from handbench import registry
+    from handbench.console import say
+    from handbench.readers import chosen_options, open_readers
+
+    reader_class = registry.load("dataset", name)
+    flags = {"side": side, "annotation": annotation, "fps": fps, "seed": seed}
+    options = chosen_options(reader_class, given, flags, strict)
+    opened = open_readers(reader_class, splits, raw, options)
+    part_of = _shard(shard)
+
+    from handbench.prepare import estimate
+    from handbench.prepare import prepare as run
+
+    cores = workers or len(os.sched_getaffinity(0))
+    results: list[Any] = []
+    for reader in opened:
+        if dry_run:
+            results.append(estimate(reader, out, cores, limit))
+        else:
+            results.append(run(reader, out, cores, limit, force, options, part_of))
+        if results[-1] is None:
+            say(f"prepare   {name}/{reader.split}: this shard is done, others are not")
+            continue
+        for line in results[-1].lines():
+            say(line)
+    if as_json:
+        done = [result.as_json() for result in results if result is not None]
+        click.echo(json.dumps({"dataset": name, "dry_run": dry_run, "splits": done}, indent=2))
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """I/N as two numbers, 1 <= I <= N."""
+    if text is None:
+        return 1, 1
+    first, _, count = text.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise click.BadParameter(f"'{text}' is not like 2/8", param_hint="--shard")
+    return int(first), int(count)
