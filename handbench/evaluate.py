@@ -68,7 +68,11 @@ def evaluate_file(
     Done means: result.json there names the same protocol, predictions and data.
     """
     protocol = get(protocol_name)
-    hashes = {"predictions": files.sha256(path), "data": split.sha256, "protocol": protocol.label}
+    hashes = {
+        "predictions": files.sha256(path),
+        "data": files.sha256(split.folder / "index.h5"),
+        "protocol": protocol.label,
+    }
     hashes["on_nan"] = on_nan
     if not force and (out / "result.json").is_file():
         try:

@@ -14,6 +14,7 @@ from handbench.predictions import Predictions
 from handbench.protocol import EVALUATION_CONDITIONS, METHOD_CONDITIONS, Protocol
 from handbench.result import Result, versions
 from handbench.rules import LEVELS
+from handbench.schema import COLUMNS
 from handbench.stats import Estimate, estimate
 from handbench.truth import Truth
 
@@ -153,8 +154,9 @@ def labels_of(truth: Truth) -> dict[str, NDArray]:
         "level": truth.level(),
         "share_visible": truth.split.hand_column("visibility/scene/hand"),
     }
-    for name in truth.split.extra_columns:
-        found[name] = truth.per_row(name)
+    for name in truth.split.columns:
+        if name not in COLUMNS:  # a data set's own, such as controlled_target
+            found[name] = truth.per_row(name)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Errors of keypoints gathered piece by piece: means, PCK and AUC as the official EvalUtil has them."""
+"""Errors of keypoints gathered piece by piece: the official EvalUtil's means, PCK and AUC."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -114,7 +114,7 @@ def _scan(data, outer):
     ended, number = False, False
     for at in range(len(data)):
         c = data[at]
-        if c == 32 or c == 10 or c == 13 or c == 9:
+        if c in (32, 10, 13, 9):
             continue
         if ended:
             return 5, count, starts, stops, points, owner
@@ -161,7 +161,7 @@ def _scan(data, outer):
         else:
             if depth == 0:
                 return 1, count, starts, stops, points, owner
-            if c == _QUOTE or c == _BRACE:
+            if c in (_QUOTE, _BRACE):
                 return 4, count, starts, stops, points, owner
             if depth != sample_depth + 1:
                 return 6, count, starts, stops, points, owner
