@@ -24,19 +24,27 @@ def save(run: Run, state: State) -> None:
     """Write checkpoint.pt; the one before becomes checkpoint.prev.pt.
 
     There is a whole checkpoint under its name at every moment, whenever the process ends.
+    Raises OSError naming the file, when the disk is full for example; the last one then stands.
     """
-    with replacing(run.checkpoint) as temporary:
-        with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if run.checkpoint.exists():
-            with replacing(run.previous_checkpoint) as second:
-                second.unlink()
-                try:
-                    os.link(run.checkpoint, second)
-                except OSError:  # a file system without hard links
-                    shutil.copyfile(run.checkpoint, second)
+    try:
+        with replacing(run.checkpoint) as temporary:
+            with open(temporary, "wb") as file:
+                torch.save({"format": FORMAT, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if run.checkpoint.exists():
+                _keep(run)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(run.checkpoint)) from error
+
+
+def _keep(run: Run) -> None:
+    with replacing(run.previous_checkpoint) as second:
+        second.unlink()
+        try:
+            os.link(run.checkpoint, second)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(run.checkpoint, second)
 
 
 def read(path: str | Path) -> State:

@@ -32,3 +32,14 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in Small.splits:
         prepare(Small(split), folder)
     return folder
+
+
+@pytest.fixture
+def toy_places(monkeypatch: pytest.MonkeyPatch, small_data: Path, tmp_path: Path) -> None:
+    """The small data, an empty folder of runs, and the methods `toy` and `oracle` by name."""
+    import handbench.methods
+
+    monkeypatch.setenv("HANDBENCH_DATA", str(small_data))
+    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path / "runs"))
+    for name, address in {"toy": "toy_method:Toy", "oracle": "toy_method:Oracle"}.items():
+        monkeypatch.setitem(handbench.methods.TABLE, name, address)

@@ -1,59 +1,23 @@
-"""Training: resuming bit for bit, broken checkpoints, bad losses, recipes, runs, prediction."""
+"""Training runs, recipes, the names of runs, and prediction."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from toy_runs import SETTINGS, assert_same, elsewhere, make, weights
 
-import handbench.methods
 from handbench import checkpoint, predictions, recipe, runs
-from handbench.errors import DataError, HandbenchError, UnknownName
+from handbench.cli.predict import predict as predict_command
+from handbench.cli.train import train as train_command
+from handbench.errors import HandbenchError, UnknownName
 from handbench.evaluate import is_current
 from handbench.predict import predict
 from handbench.store import open_split
 from handbench.train import learning_rate, train
 
-TOY = {"toy": "toy_method:Toy", "oracle": "toy_method:Oracle"}
-SETTINGS = ["box_source=gt_joints", "lr=0.01", "augmentation.colour=0.3"]
-
-
-@pytest.fixture(autouse=True)
-def places(monkeypatch, small_data, tmp_path):
-    monkeypatch.setenv("HANDBENCH_DATA", str(small_data))
-    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path / "runs"))
-    for name, address in TOY.items():
-        monkeypatch.setitem(handbench.methods.TABLE, name, address)
-
-
-def make(*overrides: str, method: str = "toy", **flags) -> recipe.Recipe:
-    flags = {"steps": 12, "batch": 6, **flags}
-    return recipe.make(
-        method, preset="tiny", data="small", overrides=[*SETTINGS, *overrides], **flags
-    )
-
-
-def weights(run: runs.Run) -> dict[str, torch.Tensor]:
-    return checkpoint.read(run.checkpoint)["model"]
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name in one:
-        assert torch.equal(one[name], other[name]), name
-
-
-def elsewhere(monkeypatch, tmp_path, name: str) -> None:
-    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path / name))
-
-
-def log_steps(run: runs.Run) -> list[int]:
-    return [int(line.split(",")[0]) for line in run.log.read_text().splitlines()[1:]]
+pytestmark = pytest.mark.usefixtures("toy_places")
 
 
 def test_a_run_learns_logs_and_says_when_it_is_done(capsys):
@@ -68,88 +32,6 @@ def test_a_run_learns_logs_and_says_when_it_is_done(capsys):
     train(make("validate_every=6", steps=60), device="cpu")
     assert "is trained (60 steps); --force" in capsys.readouterr().err
     assert run.checkpoint.stat().st_mtime_ns == before
-
-
-KILLED = """
-import sys, handbench.methods
-from handbench import recipe
-from handbench.train import train
-handbench.methods.TABLE.update(toy="toy_method:Toy")
-chosen = recipe.make("toy", preset="tiny", data="small", overrides={settings!r}, steps=200, batch=6)
-train(chosen, device="cpu", save_seconds=0)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_resumes_to_the_same_weights(number, monkeypatch, tmp_path):
-    chosen = make("validate_every=7", steps=200)
-    elsewhere(monkeypatch, tmp_path, "whole")
-    whole = train(chosen, device="cpu")
-    elsewhere(monkeypatch, tmp_path, "killed")
-    code = KILLED.format(settings=[*SETTINGS, "validate_every=7"])
-    search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", code],
-        env={**os.environ, "PYTHONPATH": search},
-        stderr=subprocess.DEVNULL,
-    )
-    killed = runs.run_of(chosen)
-    deadline = time.monotonic() + 60
-    while not killed.previous_checkpoint.exists() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(number)
-    assert process.wait(30) != 0
-    reached = checkpoint.newest(killed)["step"]
-    assert 0 < reached < 200
-    train(chosen, device="cpu")
-    assert_same(weights(whole), weights(killed))
-    assert log_steps(whole) == log_steps(killed)
-
-
-def test_a_broken_checkpoint_falls_back_to_the_one_before(monkeypatch, tmp_path, capsys):
-    chosen = make()
-    elsewhere(monkeypatch, tmp_path, "whole")
-    whole = train(chosen, device="cpu", save_seconds=0)
-    elsewhere(monkeypatch, tmp_path, "broken")
-    broken = train(chosen, device="cpu", save_seconds=0)
-    damaged = bytearray(broken.checkpoint.read_bytes())
-    damaged[len(damaged) // 2] ^= 255  # one byte is enough
-    broken.checkpoint.write_bytes(damaged)
-    train(chosen, device="cpu")
-    said = capsys.readouterr().err
-    assert "going on from checkpoint.prev.pt (step 11)" in said
-    assert_same(weights(whole), weights(broken))
-    for path in (broken.checkpoint, broken.previous_checkpoint):
-        path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(DataError, match="cut short.*no earlier one.*--force"):
-        train(chosen, device="cpu")
-    train(chosen, device="cpu", force=True)
-    assert_same(weights(whole), weights(broken))
-
-
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.system, ("false",)
-
-    torch.save({"format": checkpoint.FORMAT, "x": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(DataError, match="evil.pt holds more than weights"):
-        checkpoint.read(tmp_path / "evil.pt")
-    torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pt")
-    with pytest.raises(DataError, match="is no checkpoint of handbench"):
-        checkpoint.read(tmp_path / "foreign.pt")
-
-
-def test_a_loss_that_is_not_finite_names_its_samples(capsys):
-    with pytest.raises(HandbenchError) as caught:
-        train(make("poison=13"), device="cpu")
-    text = str(caught.value)
-    assert "small/train/s003/cam/1:left" in text
-    assert "\n" not in text
-    run = train(make("poison=13", "on_nonfinite=skip"), device="cpu", force=True)
-    assert "step skipped" in capsys.readouterr().err
-    assert all(torch.isfinite(value).all() for value in weights(run).values())
 
 
 def test_another_recipe_in_the_same_folder_is_refused():
@@ -271,3 +153,21 @@ def test_missing_data_is_one_line():
     assert "\n" not in str(caught.value)
     with pytest.raises(HandbenchError, match="no device 'gpu'"):
         train(make(), device="gpu")
+
+
+def test_commands(monkeypatch):
+    arguments = ["toy", "--data", "small", "--preset", "tiny", "--steps", "3", "--device", "cpu"]
+    arguments += [text for setting in SETTINGS for text in ("-o", setting)]
+    ran = CliRunner().invoke(train_command, [*arguments, "--all-variants"])
+    assert ran.exit_code == 0, ran.output
+    assert [run.name for run in runs.every()] == [
+        "toy/full/small-tiny-s0",
+        "toy/wide/small-tiny-s0",
+    ]
+    ran = CliRunner().invoke(predict_command, ["toy/wide", "--device", "cpu"])
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.strip().endswith("toy/wide/small-tiny-s0/predictions.h5")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for command in (train_command, predict_command):
+        ran = CliRunner().invoke(command, ["toy"])
+        assert "needs torch, which is not installed: pip install" in str(ran.exception)

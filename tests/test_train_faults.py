@@ -1,0 +1,122 @@
+"""Training through faults: kills, broken files, a full disk, losses that are not numbers."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from toy_runs import SETTINGS, assert_same, elsewhere, log_steps, make, weights
+
+from handbench import checkpoint, runs
+from handbench.errors import DataError, HandbenchError
+from handbench.train import train
+
+pytestmark = pytest.mark.usefixtures("toy_places")
+
+KILLED = """
+import sys, handbench.methods
+from handbench import recipe
+from handbench.train import train
+handbench.methods.TABLE.update(toy="toy_method:Toy")
+chosen = recipe.make("toy", preset="tiny", data="small", overrides={settings!r}, steps=200, batch=6)
+train(chosen, device="cpu", save_seconds=0)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_resumes_to_the_same_weights(number, monkeypatch, tmp_path):
+    chosen = make("validate_every=7", steps=200)
+    elsewhere(monkeypatch, tmp_path, "whole")
+    whole = train(chosen, device="cpu")
+    elsewhere(monkeypatch, tmp_path, "killed")
+    code = KILLED.format(settings=[*SETTINGS, "validate_every=7"])
+    search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, "PYTHONPATH": search},
+        stderr=subprocess.DEVNULL,
+    )
+    killed = runs.run_of(chosen)
+    deadline = time.monotonic() + 60
+    while not killed.previous_checkpoint.exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    reached = checkpoint.newest(killed)["step"]
+    assert 0 < reached < 200
+    train(chosen, device="cpu")
+    assert_same(weights(whole), weights(killed))
+    assert log_steps(whole) == log_steps(killed)
+
+
+def test_a_broken_checkpoint_falls_back_to_the_one_before(monkeypatch, tmp_path, capsys):
+    chosen = make()
+    elsewhere(monkeypatch, tmp_path, "whole")
+    whole = train(chosen, device="cpu", save_seconds=0)
+    elsewhere(monkeypatch, tmp_path, "broken")
+    broken = train(chosen, device="cpu", save_seconds=0)
+    damaged = bytearray(broken.checkpoint.read_bytes())
+    damaged[len(damaged) // 2] ^= 255  # one byte is enough
+    broken.checkpoint.write_bytes(damaged)
+    train(chosen, device="cpu")
+    said = capsys.readouterr().err
+    assert "going on from checkpoint.prev.pt (step 11)" in said
+    assert_same(weights(whole), weights(broken))
+    for path in (broken.checkpoint, broken.previous_checkpoint):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="cut short.*no earlier one.*--force"):
+        train(chosen, device="cpu")
+    train(chosen, device="cpu", force=True)
+    assert_same(weights(whole), weights(broken))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, ("false",)
+
+    torch.save({"format": checkpoint.FORMAT, "x": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(DataError, match="evil.pt holds more than weights"):
+        checkpoint.read(tmp_path / "evil.pt")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pt")
+    with pytest.raises(DataError, match="is no checkpoint of handbench"):
+        checkpoint.read(tmp_path / "foreign.pt")
+
+
+def test_a_loss_that_is_not_finite_names_its_samples(capsys):
+    with pytest.raises(HandbenchError) as caught:
+        train(make("poison=13"), device="cpu")
+    text = str(caught.value)
+    assert "small/train/s003/cam/1:left" in text
+    assert "\n" not in text
+    run = train(make("poison=13", "on_nonfinite=skip"), device="cpu", force=True)
+    assert "step skipped" in capsys.readouterr().err
+    assert all(torch.isfinite(value).all() for value in weights(run).values())
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(monkeypatch, tmp_path):
+    chosen = make()
+    elsewhere(monkeypatch, tmp_path, "whole")
+    whole = train(chosen, device="cpu")
+    elsewhere(monkeypatch, tmp_path, "full")
+    calls = iter(range(100))
+
+    def fsync(descriptor: int) -> None:
+        if next(calls) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", fsync)
+    full = runs.run_of(chosen)
+    with pytest.raises(OSError, match="checkpoint.pt") as caught:
+        train(chosen, device="cpu", save_seconds=0)
+    assert caught.value.errno == errno.ENOSPC
+    assert checkpoint.read(full.checkpoint)["step"] == 5
+    assert not list(full.path.glob(".*.partial"))
+    train(chosen, device="cpu")
+    assert_same(weights(whole), weights(full))
