@@ -95,19 +95,28 @@ class InterHand26M:
         self.raw = root
         self.skipped: Counter[str] = Counter()
         self.counts: dict[str, int] = {}
+        self._plans: list[SequencePlan] | None = None
 
     def plan(self) -> list[SequencePlan]:
         """All sequences (one take, one camera) whose images are there, in bytewise order."""
+        if self._plans is None:
+            self._plans = self._read_plan()
+        return self._plans
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the plan: a worker is given the sequences it needs."""
+        return {**self.__dict__, "_plans": None}
+
+    def _read_plan(self) -> list[SequencePlan]:
         listing = Listing(self.files["data"])
         subset = self._subsets(listing)
         selected = _chosen(subset, self.annotation, self.version)
         listing.keep(selected)
         subset = subset[selected]
         self._check_step(listing)
-        groups = _groups(listing)
         plans, found = [], 0
         folders: dict[Path, set[str]] = {}
-        for rows in groups:
+        for rows in _groups(listing):
             there = [row for row in rows if self._exists(listing, row, folders)]
             folders.clear()
             found += len(there)
@@ -119,6 +128,11 @@ class InterHand26M:
             "without_annotation": listing.without_annotation,
             "missing": len(listing.images) - found,
         }
+        if not plans:
+            raise DataError(
+                f"none of the {len(listing.images)} images of {self.files['data']} is below "
+                f"{self.images}: unpack the images there (docs/datasets/interhand26m.md)"
+            )
         if self._official_rows() not in (-1, len(listing.images)):
             say(
                 f"{self.files['data']} lists {len(listing.images):,} images; "
@@ -126,11 +140,6 @@ class InterHand26M:
             )
         if self.fits is None:
             say(f"{self.name}: joints only, no meshes or occlusion labels: {self.no_fits}")
-        if not plans:
-            raise DataError(
-                f"none of the {len(listing.images)} images of {self.files['data']} is below "
-                f"{self.images}: unpack the images there (docs/datasets/interhand26m.md)"
-            )
         return plans
 
     def frames(self, plan: SequencePlan) -> Iterator[Frame]:
