@@ -1,0 +1,141 @@
+"""Photographing a take: pictures with their records and their geometry."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handbench.frames import project
+from handbench.records import Frame, HandRecord, ObjectRecord, Scene, SequencePlan
+from handbench.synthesis import film
+from handbench.synthesis.background import draw_background
+from handbench.synthesis.motion import HandTrack
+from handbench.synthesis.render import Picture, Stage, render
+from handbench.synthesis.scene import Camera, Take
+
+FEW_PX = 64  # a second hand that shows less is there, but not annotated
+VERTICES = 2  # HandRecord.box_source
+
+
+@dataclass(frozen=True)
+class Photographer:
+    """Takes the pictures of one sequence; prefix: "{dataset}/{split}"; looks: whose backgrounds."""
+
+    prefix: str
+    plan: SequencePlan
+    looks: str
+    backgrounds: Path | None
+
+    def shoot(
+        self,
+        take: Take,
+        camera: int,
+        rng: np.random.Generator,
+        screens: list[bool] | None = None,
+        instants: list[int] | None = None,
+        extra: list[Mapping[str, Any]] | None = None,
+        clips: list[int] | None = None,
+    ) -> Iterator[Frame]:
+        """All frames of the take by one of its cameras.
+
+        screens: whether the occluder is there at each frame, default always; instants: frames of
+        the take to show, default each once; extra: further columns of each picture; clips: default
+        one clip.
+        """
+        view = take.cameras[camera]
+        instants = list(range(take.frames)) if instants is None else instants
+        background = draw_background(self.looks, take.size, rng, self.backgrounds)
+        style = film.draw_film(rng)
+        tracks = [track.moved(view.T_world_camera) for track in take.tracks]
+        stages: dict[bool, Stage] = {}
+        for order, t in enumerate(instants):
+            there = take.screen is not None and (screens is None or screens[order])
+            if there not in stages:
+                stages[there] = take.stage(there)
+            meshes = take.meshes(t, view, there)
+            picture = render(stages[there], [mesh.verts_m for mesh in meshes], view.K, take.size)
+            front = film.streak(picture.front, _speed(tracks[0], t, view.K) * style.shutter)
+            image = film.develop(front, background, style, make_noise(), rng)
+            frame = self._frame(take, view, order, t, image, picture, tracks)
+            yield replace(
+                frame,
+                scene=Scene(meshes, view.K, (take.size, take.size)),
+                extra={} if extra is None else extra[order],
+                clip=0 if clips is None else clips[order],
+            )
+
+    def _frame(
+        self,
+        take: Take,
+        view: Camera,
+        order: int,
+        t: int,
+        image: bytes,
+        picture: Picture,
+        tracks: list[HandTrack],
+    ) -> Frame:
+        plan, hands = self.plan, {}
+        for k, track in enumerate(tracks):
+            record = _record(track, t, view.K, take.size)
+            # surfaces come in pairs: hand, forearm; four samples a pixel
+            if k and (picture.surface == 2 * k).sum() < 4 * FEW_PX:
+                record = replace(record, present=2)
+            hands["left" if track.hand.is_left else "right"] = record
+        suffix = "_mirrored" if take.mirrored else ""
+        name = f"{take.held.name}_{take.held.seed:02d}{suffix}"
+        return Frame(
+            id=f"{self.prefix}/{plan.name}/{plan.camera}/{order}",
+            sequence=plan.name,
+            camera=plan.camera,
+            recording=plan.recording,
+            frame_number=order,
+            order=order,
+            image=image,
+            image_path="",
+            image_size=(take.size, take.size),
+            K=view.K,
+            object=ObjectRecord(name, view.T_world_camera @ take.T_world_object[t]),
+            instant=int(plan.recording) * 1000 + t,
+            T_world_camera=view.T_world_camera,
+            **hands,
+        )
+
+
+@lru_cache(maxsize=1)
+def make_noise() -> NDArray[np.float32]:
+    """Sensor noise for pictures of up to 512 pixels a side, the same in every worker."""
+    return film.make_noise()
+
+
+def _speed(track: HandTrack, t: int, K: NDArray) -> NDArray[np.float64]:
+    """Pixels (2,) that the hand's middle moves between frames."""
+    if len(track.joints_m) == 1:
+        return np.zeros(2)
+    t = min(t, len(track.joints_m) - 2)
+    middle = project(track.joints_m[t : t + 2].mean(1), K)
+    return middle[1] - middle[0]
+
+
+def _record(track: HandTrack, t: int, K: NDArray, size: int) -> HandRecord:
+    joints_px = project(track.joints_m[t], K)
+    verts_px = project(track.verts_m[t], K)
+    low = np.clip(verts_px.min(0), -0.5, size - 0.5)
+    high = np.clip(verts_px.max(0), -0.5, size - 0.5)
+    inside = ((joints_px >= -0.5) & (joints_px < size - 0.5)).all(1)
+    return HandRecord(
+        joints_m=track.joints_m[t],
+        joints_valid=(1 + 2 * inside).astype(np.uint8),
+        joints_px=joints_px,
+        joints_kind=0,
+        mano_pose=track.pose[t],
+        mano_shape=track.shape,
+        mano_trans_m=track.trans_m[t],
+        mano_valid=1,
+        box_px=np.array([*low, *(high - low)]),
+        box_source=VERTICES,
+        verts_m=track.verts_m[t],
+    )
