@@ -1,6 +1,7 @@
 """Scoring runs and files: what is missing is made, what is up to date is kept."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def evaluate_file(
                 return found
     scored = score(predictions.read(path), of_split(split), protocol, on_nan, hashes)
     scored.write(out)
-    return scored
+    return replace(scored, folder=out)
 
 
 def collect(names: Sequence[str], split_name: str | None = None) -> list[Result]:

@@ -36,6 +36,7 @@ class Result:
     levels: Mapping[str, Mapping[str, Estimate]]
     per_sample: Mapping[str, NDArray] = field(repr=False)
     provenance: Mapping[str, Any]
+    folder: Path | None = None  # where it was read from; predictions.h5 may stand beside it
 
     def write(self, folder: str | Path) -> None:
         """result.json and per_sample.npz in folder, the JSON last."""
@@ -84,6 +85,7 @@ def read(path: str | Path) -> Result:
         },
         per_sample=per_sample,
         provenance=data["provenance"],
+        folder=path.parent,
     )
 
 
