@@ -182,7 +182,8 @@ def _label_hand(
     pixels, vertex_part = geometry.pixels[verts], hand.vertex_part.astype(np.int64)
     width, height = size
     with np.errstate(invalid="ignore"):  # vertices behind the camera are NaN, hence not inside
-        inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1)
+        limit = np.array([width, height]) - 0.5
+        inside: NDArray[np.bool_] = np.asarray(((pixels >= -0.5) & (pixels < limit)).all(1))
     at = np.floor(np.where(inside[:, None], pixels, 0) + 0.5).astype(np.int64)
 
     # far outside nothing is drawn: at most one image's size beyond each border

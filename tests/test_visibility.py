@@ -233,6 +233,23 @@ def test_a_hand_wholly_outside_or_behind():
     assert behind.cause.tolist() == [5] * 5
 
 
+def test_a_hand_that_reaches_behind_the_camera():
+    hand = posed(RIGHT, "right", 3, (0, 0, 0.07))
+    assert hand.verts_m[:, 2].min() < 0 < hand.verts_m[:, 2].max()
+    scene = Scene((hand,), K, SIZE)
+    found = visibility.label_scene(scene, RIGHT, None)[0]["right"]
+    face_id, _ = raster.face_ids(hand.verts_m, hand.faces, K, SIZE)
+    row, column = np.nonzero(face_id >= 0)
+    assert found.scene_hand == 1
+    assert 0 < found.alone_hand < 1
+    assert found.box_visible_px[0] == column.min() - 0.5
+    assert found.box_visible_px[3] == np.ptp(row) + 1
+    front = inside(hand, scene) & (hand.verts_m[:, 2] >= raster.NEAR_M)
+    expected = sees(hand.verts_m, hand.faces, np.arange(778)) & front
+    assert (found.alone_vertex == expected).all()
+    assert expected.sum() > 10
+
+
 def test_each_hand_has_its_own_labels_and_its_own_forearm():
     """Left plate before the right one; a forearm counts as its own hand's, by the nearer wrist."""
     near, far = plate(10, 20, "left", z=1.0), plate(13, 20, "right", z=2.0)
