@@ -172,7 +172,7 @@ class Hand:
     def rest_joints(self, shape: ArrayLike) -> NDArray:
         """The 16 joints (N, 16, 3) of the unposed hand for shape (N, 10); 0 is the wrist."""
         shape = _batch(shape, 10, "shape")
-        return (self._joint_fold[0] + shape @ self._joint_fold[1:]).reshape(-1, 16, 3)
+        return (self.joint_fold[0] + shape @ self.joint_fold[1:]).reshape(-1, 16, 3)
 
     def pose(self, pose: ArrayLike, shape: ArrayLike) -> tuple[NDArray, NDArray]:
         """Vertices (N, 778, 3) and joints (N, 21, 3, this project's order) in metres.
@@ -185,38 +185,37 @@ class Hand:
             if len(shape) != 1:
                 raise ShapeError(f"{len(pose)} poses but {len(shape)} shapes: give as many")
             shape = np.broadcast_to(shape, (len(pose), 10))
-        verts = np.empty((len(pose), 778, 3))
-        joints = np.empty((len(pose), 21, 3))
+        verts, joints = np.empty((len(pose), 778, 3)), np.empty((len(pose), 16, 3))
         for first in range(0, len(pose), BLOCK):
             rows = slice(first, first + BLOCK)
             rotations = skinning.rotations(pose[rows].reshape(-1, 16, 3))
             features = skinning.features(shape[rows], rotations)
             skinning.skin(
-                features @ self._fold,
+                features @ self.fold,
                 self.rest_joints(shape[rows]),
                 rotations,
-                *self._sparse_weights,
+                *self.sparse_weights,
                 verts[rows],
-                joints[rows, :16],
+                joints[rows],
             )
-            joints[rows, 16:] = verts[rows][:, self.tip_ids]
+        joints = np.concatenate([joints, verts[:, self.tip_ids]], 1)
         return verts, joints[:, frames.MANO_TIPS]
 
     @cached_property
-    def _fold(self) -> NDArray:
+    def fold(self) -> NDArray:
         """(146, 2334): template, shape and pose offsets as one matrix for [1, shape, R - I]."""
         offsets = np.concatenate([self.shapedirs, self.posedirs], axis=2)
         rows = np.moveaxis(offsets, 2, 0).reshape(145, -1)
         return np.concatenate([self.v_template.reshape(1, -1), rows])
 
     @cached_property
-    def _joint_fold(self) -> NDArray:
+    def joint_fold(self) -> NDArray:
         """(11, 48): rest joints as one matrix for [1, shape] (the regressor is linear)."""
-        verts = self._fold[:11].reshape(11, 778, 3)
+        verts = self.fold[:11].reshape(11, 778, 3)
         return (self.J_regressor @ verts).reshape(11, 48)
 
     @cached_property
-    def _sparse_weights(self) -> tuple[NDArray, NDArray, NDArray]:
+    def sparse_weights(self) -> tuple[NDArray, NDArray, NDArray]:
         """The non-zero skinning weights: first entry of each vertex (779,), joint, weight."""
         vertex, joint = np.nonzero(self.weights)
         return np.searchsorted(vertex, np.arange(779)), joint, self.weights[vertex, joint]
