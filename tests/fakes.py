@@ -14,7 +14,7 @@ K = np.array([[60.0, 0, 24], [0, 60, 16], [0, 0, 1]])
 
 
 class FakeReader:
-    """sequences x rows frames by seed; every fourth frame has two hands, one in seven is skipped."""
+    """sequences x 2 cameras x rows frames; one in four has two hands, one in seven is skipped."""
 
     name = "fake"
     splits = ("train", "test")
