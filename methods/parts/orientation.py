@@ -1,0 +1,49 @@
+"""H2ONet's orientation head: one global rotation from the sum of two encoders' maps."""
+
+import torch
+from torch import nn
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Linear layers with ReLU between them, none after the last."""
+    layers: list[nn.Module] = []
+    for entering, leaving in zip(widths, widths[1:]):
+        layers += [nn.Linear(entering, leaving), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class OrientationHead(nn.Module):
+    """Maps (B,C,s,s) -> feature (B,hidden) -> 6D rotation (B,6).
+
+    hidden: 1024 as published. Kaiming-uniform weights, zero biases, as the authors start it.
+    H2ONet section 3.3; layer sizes from its code.
+    """
+
+    def __init__(self, channels: int, cells: int, hidden: int = 1024) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.Conv1d(channels, channels // 2, 1),
+            nn.ReLU(),
+            nn.Conv1d(channels // 2, channels // 4, 1),
+            nn.ReLU(),
+        )
+        flat = channels // 4 * cells
+        self.pre_block = nn.Sequential(
+            nn.Linear(flat, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, hidden), nn.ReLU()
+        )
+        self.fc_block = mlp(hidden, hidden, hidden // 2, hidden // 4, 6)
+        start_kaiming(self)
+
+    def feature(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.pre_block(self.conv_block(maps.flatten(2)).flatten(1))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.fc_block(self.feature(maps))
+
+
+def start_kaiming(module: nn.Module) -> None:
+    """Kaiming-uniform weights for ReLU and zero biases, in every layer with weights."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
