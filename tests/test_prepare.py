@@ -110,7 +110,7 @@ def test_labels_are_drawn_and_their_balance_is_said(tmp_path):
 
 def begin(folder, workers):
     os.setsid()
-    prepare(reader(pause=0.001), folder, workers)
+    prepare(reader(pause=0.002), folder, workers)
 
 
 def session_of(pid):
@@ -127,17 +127,23 @@ def session_of(pid):
 
 
 def kill_often(folder, expected, kills, workers, seed):
-    """Start, kill -9 at a random moment, start again …; whatever is there must be right."""
-    draws, done = random.Random(seed), 0
+    """Start, kill -9 at a random moment, start again …; whatever is there must be right.
+
+    The clock starts with the first file of this turn, half of the times with the folder.
+    """
+    draws, done, sealed_at_kill = random.Random(seed), 0, []
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["numpy", "numba", "h5py", "cv2"])
-    longest = 0.8 if workers == 1 else 2.5
-    for turn in range(kills * 20):
+    for turn in range(kills):
         place = folder / str(turn)
         while done < kills and not (place / "fake/train/index.h5").exists():
             child = context.Process(target=begin, args=(place, workers))
+            before = set(files_of(place))
             child.start()
-            child.join(draws.uniform(0.15, longest))
+            pattern = draws.choice(["fake/train", "fake/train/*part*"])
+            while child.exitcode is None and {path.name for path in place.glob(pattern)} <= before:
+                child.join(0.002)
+            child.join(draws.uniform(0, 0.4))
             if child.exitcode is None:
                 os.kill(child.pid, signal.SIGKILL)
                 child.join()
@@ -148,15 +154,17 @@ def kill_often(folder, expected, kills, workers, seed):
             assert not session_of(child.pid), "a worker outlived its parent"
             sealed = {k: v for k, v in files_of(place).items() if not k.endswith(".partial")}
             assert sealed.items() <= expected.items()
+            sealed_at_kill.append(len(sealed))
         prepare(reader(), place)
         assert files_of(place) == expected
         if done >= kills:
-            return
+            break
+    assert len(set(sealed_at_kill)) > 1, "every kill came at the same moment"
 
 
 def test_kill_nine_at_any_moment_changes_nothing(whole, tmp_path):
     kill_often(tmp_path / "one", whole[1], kills=8, workers=1, seed=1)
-    kill_often(tmp_path / "two", whole[1], kills=2, workers=2, seed=2)
+    kill_often(tmp_path / "two", whole[1], kills=3, workers=2, seed=2)
 
 
 @pytest.mark.slow
