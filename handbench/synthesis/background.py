@@ -24,16 +24,17 @@ def draw_background(
     """
     if folder is not None:
         return _photograph(folder, size, rng)
-    names = FAMILIES[split]
-    wall = TEXTURES[names[rng.integers(len(names))]](rng, size)
+    names, drawn = FAMILIES[split], size * 5 // 8  # out of focus: fewer pixels say as much
+    wall = TEXTURES[names[rng.integers(len(names))]](rng, drawn).astype(np.float32)
     if rng.random() < 0.7:
-        table = TEXTURES[names[rng.integers(len(names))]](rng, size)
+        table = TEXTURES[names[rng.integers(len(names))]](rng, drawn).astype(np.float32)
         wall = _join(wall, _lean(table), rng)
-    picture = wall * _light(rng, size)
+    picture = wall * _light(rng, drawn)
     for _ in range(rng.integers(1, 6)):
         _put_clutter(picture, rng)
-    picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), rng.uniform(0.8, 3.5))
-    return np.clip(picture, 0, 1) ** np.float32(2.2)
+    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 2.2))
+    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.pow(np.clip(picture, 0, 1), 2.2)
 
 
 def fractal(
@@ -160,17 +161,18 @@ def _join(wall: NDArray, table: NDArray, rng: np.random.Generator) -> NDArray:
     """Table below a slightly tilted edge, wall above, with the shade between the two."""
     size = len(wall)
     edge = size * (rng.uniform(0.15, 0.7) + rng.normal(0, 0.08) * np.linspace(-0.5, 0.5, size))
-    below = np.clip(np.arange(size)[:, None] - edge[None], -60, 60).astype(np.float32)
+    below = (np.arange(size)[:, None] - edge[None]).astype(np.float32)
     share = np.clip(below, 0, 1)[..., None]
     contact = 1 - 0.3 * np.exp(-np.abs(below) / 9)[..., None]
-    return (wall * (1 - share) + table * share * rng.uniform(0.75, 1.15)) * contact
+    bright = np.float32(rng.uniform(0.75, 1.15))
+    return (wall * (1 - share) + table * share * bright) * contact
 
 
 def _light(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     """Falling-off light and one soft shadow."""
     angle, ramp = rng.uniform(0, 2 * np.pi), np.linspace(-0.5, 0.5, size, dtype=np.float32)
     slope = np.cos(angle) * ramp[None] + np.sin(angle) * ramp[:, None]
-    spot = np.float32(rng.uniform(0.6, 1.05)) * (1 + rng.uniform(0.1, 0.7) * slope)
+    spot = np.float32(rng.uniform(0.75, 1.2)) * (1 + rng.uniform(0.1, 0.7) * slope)
     soft = np.clip(fractal(rng, size, (2, 4)) * 0.8, 0, 1)
     return (spot * (1 - 0.25 * soft)).astype(np.float32)[..., None]
 
@@ -179,7 +181,7 @@ def _put_clutter(picture: NDArray, rng: np.random.Generator) -> None:
     """Paint one thing of the room in place: a shaded box or disc with its shadow."""
     size = len(picture)
     centre, half = rng.uniform(-0.1, 1.1, 2) * size, rng.uniform(0.04, 0.22, 2) * size
-    colour = _shades(rng, (0.0, 1.0), 0.6) * rng.uniform(0.5, 1.1)
+    colour = _shades(rng, (0.0, 1.0), 0.4) * rng.uniform(0.5, 1.1)
     mask = np.zeros((2, size, size), np.float32)
     turn = np.radians(rng.normal(0, 18))
     for k, shift in enumerate((half.mean() * 0.25, 0.0)):
@@ -192,7 +194,7 @@ def _put_clutter(picture: NDArray, rng: np.random.Generator) -> None:
             spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
             cv2.fillPoly(mask[k], [np.int32(corner @ spin.T + at)], 1.0)
     shadow = cv2.blur(mask[0], (9, 9))[..., None]
-    picture *= 1 - 0.35 * shadow
+    picture *= 1 - np.float32(0.35) * shadow
     slope = np.linspace(1.15, 0.8, size, dtype=np.float32)[:, None, None]
     picture += mask[1][..., None] * (colour.astype(np.float32) * slope - picture)
 
@@ -211,4 +213,4 @@ def _photograph(folder: Path, size: int, rng: np.random.Generator) -> NDArray[np
     i, j = (int(rng.integers(max(1, picture.shape[k] - size + 1))) for k in (0, 1))
     crop = cv2.resize(picture[i : i + size, j : j + size, ::-1], (size, size))
     crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.5, 2.5))
-    return (crop.astype(np.float32) / 255) ** np.float32(2.2)
+    return cv2.pow(crop.astype(np.float32) / 255, 2.2)

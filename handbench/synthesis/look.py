@@ -14,6 +14,7 @@ TONES = np.array(
     [(238, 205, 184), (226, 184, 158), (208, 160, 128), (184, 132, 98), (150, 102, 73),
      (116, 76, 54), (84, 55, 42), (60, 41, 35)]
 ) / 255.0  # fmt: skip
+MUTED = 0.75  # pure hues look like plastic toys
 MATT_NAMES = ("box", "brick", "board", "book", "cushion", "apple", "banana", "lemon", "carton")
 
 
@@ -89,7 +90,10 @@ def arm_surface(
 
 def object_surface(mesh: ObjectMesh, kind: str, mirrored: bool = False) -> Surface:
     """mirrored: as seen in a mirror, x of the model negated and faces turned over."""
-    rgb = np.repeat(linear(mesh.face_colours)[:, None] * 0.9, 3, axis=1).astype(np.float32)
+    colours = mesh.face_colours
+    grey = colours.mean(1, keepdims=True)
+    rgb = linear(grey + MUTED * (colours - grey)) * 0.9
+    rgb = np.repeat(rgb[:, None], 3, axis=1).astype(np.float32)
     matt = any(part in mesh.name for part in MATT_NAMES)
     material = np.full(len(rgb), MATT if matt else GLOSSY, np.uint8)
     return Surface(kind, turned(mesh.faces, mirrored), mesh.verts_m, rgb, material)
@@ -107,7 +111,7 @@ def draw_lights(rng: np.random.Generator) -> NDArray[np.float64]:
     fill = np.array([-np.sin(side), rng.uniform(-0.4, 0.3), -0.6])
     warm = np.array([1.0, 0.93, 0.84]), np.array([0.9, 0.96, 1.06])
     tint = rng.uniform()
-    power = rng.uniform(0.55, 1.0)
+    power = rng.uniform(0.65, 1.1)
     key_rgb = (warm[0] * (1 - tint) + warm[1] * tint) * power
     fill_rgb = (warm[1] * (1 - tint) + warm[0] * tint) * rng.uniform(0.06, 0.22)
     sky = (warm[1] * (1 - tint) + warm[0] * tint) * rng.uniform(0.28, 0.5)

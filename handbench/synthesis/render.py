@@ -46,11 +46,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Picture:
-    """front (h,w,4) f4, premultiplied linear RGB and coverage; surface (2h,2w) i2: the surface that
-    shows at each sample, -1 none."""
+    """front (h,w,4) f4, premultiplied linear RGB and coverage; face_id (2h,2w) i4: the stage's face
+    at each sample, -1 none."""
 
     front: NDArray[np.float32]
-    surface: NDArray[np.int16]
+    face_id: NDArray[np.int32]
 
 
 def render(stage: Stage, verts_m: list[NDArray], K: NDArray, size: int) -> Picture:
@@ -70,8 +70,7 @@ def render(stage: Stage, verts_m: list[NDArray], K: NDArray, size: int) -> Pictu
         stage.corner_rgb, stage.material, make_volume(), np.array([fine[0, 0], *fine[:2, 2]]),
         stage.lights, lamp, shadow, front,
     )  # fmt: skip
-    surface = np.where(face_id >= 0, stage.surface[face_id], np.int16(-1))
-    return Picture(front, surface)
+    return Picture(front, face_id)
 
 
 @lru_cache(maxsize=1)

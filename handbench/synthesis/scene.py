@@ -7,6 +7,7 @@ M = diag(-1, 1, 1), the mirrored vertices are M (R x + t) = (M R M) (M x) + M t.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
@@ -85,7 +86,7 @@ class Take:
 
     def stage(self, screen: bool = True) -> Stage:
         """The looks of `meshes`, joined for rendering."""
-        template = Hand.open()
+        template = open_hand("right")
         out = []
         for track, skin in zip(self.tracks, self.skins):
             out.append(look.hand_surface(track.hand, skin, template))
@@ -99,6 +100,12 @@ class Take:
         if self.screen is not None and screen:
             out.append(look.object_surface(self.screen, "occluder"))
         return Stage.build(tuple(out), self.lights)
+
+
+@lru_cache(maxsize=2)
+def open_hand(side: str) -> Hand:
+    """The open hand, kept: its folded arrays take longer to make than a frame."""
+    return Hand.open(side)
 
 
 def seeded(*key: int | str) -> np.random.Generator:
@@ -116,8 +123,8 @@ def draw_take(
     rng: np.random.Generator,
     shares: Shares = Shares(),
 ) -> Take:
-    """Compose a take around a grasp; split ("train", "val", "test") says which occluders it may use."""
-    right = Hand.open("right")
+    """Compose a take around a grasp; split: "train", "val" or "test", whose things it may use."""
+    right = open_hand("right")
     left_handed = rng.random() < shares.left
     K, depth = draw_camera(size, rng)
     sleeve = int(rng.integers(4, 9)), float(rng.uniform(1.12, 1.35))
@@ -135,7 +142,7 @@ def draw_take(
         solid = np.stack([occluder.pose_mesh(held, T) for T in T_object])
         tracks += (_draw_second(split, track, solid, turns, sleeve, rng),)
     if left_handed:
-        sides = {False: Hand.open("left"), True: right}
+        sides = {False: open_hand("left"), True: right}
         tracks = tuple(track.mirrored(sides[track.hand.is_left]) for track in tracks)
         T_object = FLIP @ T_object @ FLIP
     skin = look.draw_skin(right, rng)
@@ -156,11 +163,11 @@ def draw_take(
 def draw_camera(size: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
     """K and a distance at which a hand measures a third to three fifths of the picture."""
     focal = rng.uniform(300, 500) * size / 256
-    hand_px = rng.uniform(0.38, 0.62) * size
+    hand_px = rng.uniform(0.4, 0.66) * size
     centre = (size - 1) / 2 + rng.uniform(-0.03, 0.03, 2) * size
     K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
     return K.astype(np.float32).astype(np.float64), float(
-        np.clip(focal * 0.19 / hand_px, 0.45, 0.8)
+        np.clip(focal * 0.17 / hand_px, 0.45, 0.8)
     )
 
 
@@ -215,7 +222,7 @@ def _draw_second(
     grasps = load_grasps(split)
     loose = grasps[rng.integers(len(grasps))]
     pose = motion.mirror_pose(loose.pose_open * rng.uniform(0.4, 1.0))
-    hand = Hand.open("left")
+    hand = open_hand("left")
     return draw_partner(track, solid, turns, hand, pose, track.shape, sleeve, rng)
 
 

@@ -23,7 +23,8 @@ SKIN, GLOSSY, MATT, CLOTH = range(4)
 CREASE = 0.72  # a corner bent more than this cosine keeps its edge
 AO_REACH_M = 0.022
 SHADOW_BIAS_M = 0.006
-UP = np.array([0.0, -1.0, 0.0])
+_ANGLES = np.arange(8) * np.pi / 4
+TAPS = np.stack([np.sin(_ANGLES), np.cos(_ANGLES)], 1) * np.tile([0.9, 0.4], 4)[:, None]
 
 
 @njit(cache=True)
@@ -95,16 +96,15 @@ def openness(inverse, camera, i, j, px, py, pz, nx, ny, nz):
     height, width = inverse.shape
     blocked = 0.0
     for tap in range(8):
-        angle = 0.7853982 * tap + 0.4 * ((i ^ j) & 1)
-        radius = reach * (0.4 if tap & 1 else 0.9)
-        a, b = int(i + radius * np.sin(angle)), int(j + radius * np.cos(angle))
+        a, b = int(i + reach * TAPS[tap, 0]), int(j + reach * TAPS[tap, 1])
         if a < 0 or b < 0 or a >= height or b >= width or inverse[a, b] <= 0.0:
             continue
         z = 1.0 / inverse[a, b]
         dx, dy, dz = (b - cx) / focal * z - px, (a - cy) / focal * z - py, z - pz
-        square = dx * dx + dy * dy + dz * dz + 1e-9
-        rise = (nx * dx + ny * dy + nz * dz) / np.sqrt(square) - 0.12
-        if rise > 0:
+        height_m = nx * dx + ny * dy + nz * dz
+        square = dx * dx + dy * dy + dz * dz
+        if height_m > 0 and square < 9 * AO_REACH_M * AO_REACH_M:
+            rise = max(0.0, height_m / np.sqrt(square) - 0.12)
             blocked += rise / (1.0 + square / (AO_REACH_M * AO_REACH_M))
     return max(0.25, 1.0 - 0.3 * blocked)
 
@@ -122,7 +122,8 @@ def shade_sample(
     w = max(r0 * x + r1 * y + r2, 0.0)
     total = u + v + w
     if total <= 0.0:
-        u = v = w = total = 1.0
+        u = v = w = 1.0
+        total = 3.0
         z = points[a, 2]
     else:
         z = det / total

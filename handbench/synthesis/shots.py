@@ -60,7 +60,7 @@ class Photographer:
             picture = render(stages[there], [mesh.verts_m for mesh in meshes], view.K, take.size)
             front = film.streak(picture.front, _speed(tracks[0], t, view.K) * style.shutter)
             image = film.develop(front, background, style, make_noise(), rng)
-            frame = self._frame(take, view, order, t, image, picture, tracks)
+            frame = self._frame(take, view, order, t, image, stages[there], picture, tracks)
             yield replace(
                 frame,
                 scene=Scene(meshes, view.K, (take.size, take.size)),
@@ -75,14 +75,16 @@ class Photographer:
         order: int,
         t: int,
         image: bytes,
+        stage: Stage,
         picture: Picture,
         tracks: list[HandTrack],
     ) -> Frame:
         plan, hands = self.plan, {}
         for k, track in enumerate(tracks):
             record = _record(track, t, view.K, take.size)
-            # surfaces come in pairs: hand, forearm; four samples a pixel
-            if k and (picture.surface == 2 * k).sum() < 4 * FEW_PX:
+            if k and not record.box_px[2:].all():
+                continue  # out of the picture
+            if k and _count_px(stage, picture, 2 * k) < FEW_PX:  # after each hand comes its arm
                 record = replace(record, present=2)
             hands["left" if track.hand.is_left else "right"] = record
         suffix = "_mirrored" if take.mirrored else ""
@@ -109,6 +111,12 @@ class Photographer:
 def make_noise() -> NDArray[np.float32]:
     """Sensor noise for pictures of up to 512 pixels a side, the same in every worker."""
     return film.make_noise()
+
+
+def _count_px(stage: Stage, picture: Picture, surface: int) -> float:
+    """Pixels that show one surface of the stage; a picture has four samples a pixel."""
+    shown = picture.face_id[picture.face_id >= 0]
+    return float((stage.surface[shown] == surface).sum() / 4)
 
 
 def _speed(track: HandTrack, t: int, K: NDArray) -> NDArray[np.float64]:
