@@ -101,8 +101,9 @@ class Fits:
             if hand is None or row is None or not np.isfinite(row["pose"][at]).all():
                 continue
             model = _models(self.folder)[side]
-            out[side], verts_m = self._fitted(model, hand, row, at, T)
-            if out[side].fit_error_mm < limit_mm:
+            fitted, verts_m = self._fitted(model, hand, row, at, T)
+            out[side] = fitted
+            if fitted.fit_error_mm < limit_mm:
                 meshes.append(Mesh(verts_m, model.faces, side))
         complete = len(meshes) == sum(hand is not None for hand in hands.values())
         return out, tuple(meshes) if complete else ()

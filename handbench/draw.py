@@ -91,12 +91,9 @@ def skeleton(
             cv2.line(image, *ends, _colour(JOINT_PART[b]), 1 if hidden[b] else thick, 16, SHIFT)
     for j in np.flatnonzero(known):
         centre, size = points[j].tolist(), round(radius * 2**SHIFT)
-        if hidden[j]:
-            cv2.circle(image, centre, size, (0, 0, 0), thick + 2, 16, SHIFT)
-            cv2.circle(image, centre, size, _colour(JOINT_PART[j]), thick, 16, SHIFT)
-        else:
-            cv2.circle(image, centre, size + 2**SHIFT, (0, 0, 0), -1, 16, SHIFT)
-            cv2.circle(image, centre, size, _colour(JOINT_PART[j]), -1, 16, SHIFT)
+        cv2.circle(image, centre, size + 2**SHIFT, (0, 0, 0), -1, 16, SHIFT)
+        width = thick if hidden[j] else -1
+        cv2.circle(image, centre, size, _colour(JOINT_PART[j]), width, 16, SHIFT)
     return image
 
 
@@ -161,10 +158,7 @@ def side_view(drawings: Sequence[Drawing], size: tuple[int, int]) -> NDArray:
     order = np.argsort([-verts[:, 2].mean() for verts in turned])
     for i in order:
         verts = turned[i] + [0, 0, far]
-        drawing = shown[i]
-        image = mesh(
-            image, verts, drawing.faces, K, drawing.face_part, drawing.fingers_visible, alpha=1.0
-        )
+        image = _mesh_of(image, shown[i], verts, K, alpha=1.0)
     return label(image, ("seen from the right",))
 
 
@@ -200,14 +194,7 @@ def overlay(
     picture, factor = enlarged(image, at_least)
     for drawing in drawings:
         if drawing.verts_m is not None:
-            picture = mesh(
-                picture,
-                drawing.verts_m,
-                drawing.faces,
-                enlarged_K(K, factor),
-                drawing.face_part,
-                drawing.fingers_visible,
-            )
+            picture = _mesh_of(picture, drawing, drawing.verts_m, enlarged_K(K, factor))
     for drawing in drawings:
         if drawing.box_px is not None:
             corner = (np.asarray(drawing.box_px[:2]) + 0.5) * factor - 0.5
@@ -291,6 +278,16 @@ def beside(*images: NDArray) -> NDArray:
     if len({image.shape[0] for image in images}) != 1:
         raise ShapeError("pictures beside each other need the same height")
     return np.concatenate(images, axis=1)
+
+
+def _mesh_of(
+    image: NDArray, drawing: Drawing, verts_m: NDArray, K: NDArray, alpha: float = ALPHA
+) -> NDArray:
+    """A drawing's mesh with its vertices at verts_m."""
+    if drawing.faces is None:
+        raise ShapeError("a drawing with vertices needs faces")
+    flags = drawing.fingers_visible
+    return mesh(image, verts_m, drawing.faces, K, drawing.face_part, flags, alpha)
 
 
 def _letter(image: NDArray, at: NDArray, text: str) -> NDArray:

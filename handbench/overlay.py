@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,14 @@ from handbench.store import Split
 
 def hand_models(split: Split) -> dict[str, Hand]:
     """The hand models by side that the split was made with; empty when they are not here."""
-    made_with = str(split.attributes.get("hand_model", ""))
+    return _hand_models(str(split.attributes.get("hand_model", "")), files.mano_dir())
+
+
+@lru_cache(maxsize=2)
+def _hand_models(made_with: str, folder: Path | None) -> dict[str, Hand]:
     if Hand.open().sha256 in made_with:
         return {side: Hand.open(side) for side in SIDES}
-    if files.mano_dir() is None:
+    if folder is None:
         return {}
     models = {side: default_hand(side) for side in SIDES}
     return models if models["right"].sha256 in made_with else {}

@@ -18,6 +18,11 @@ from handbench.synthesis.interhand26m import write_tree
 TEST = "annotations/test/InterHand2.6M_test_{}.json"
 
 
+@pytest.fixture(autouse=True)
+def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     return Path(shutil.copytree(GOLDEN, tmp_path / "raw"))
@@ -25,8 +30,12 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def mano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mano(tmp_path_factory.mktemp("mano"))
+
+
+def write_mano(folder: Path) -> Path:
     """The open hand in the form of a user's MANO files, and a regressor that knows its tips."""
-    folder = tmp_path_factory.mktemp("mano")
+    folder.mkdir(exist_ok=True)
     for side, hand in hands().items():
         names = ("v_template", "weights", "J_regressor", "shapedirs", "posedirs")
         content = {name: getattr(hand, name) for name in (*names, "hands_mean", "hands_components")}

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 SHEET = 24
+PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @click.command()
@@ -58,6 +59,8 @@ def show(
 
     if rule not in RULES:
         raise UnknownName("rule", rule, RULES)
+    if out and Path(out).suffix.lower() not in PICTURES:
+        raise HandbenchError(f"--out {out}: give a name that ends in .png or .jpg")
     split = open_split(target, data_dir)
     many = SHEET if sheet else count or 0
     if sum([index is not None, name is not None, bool(many)]) > 1:
@@ -116,7 +119,7 @@ def record(split: Any, row: int) -> dict[str, Any]:
     from handbench.schema import SIDES
 
     columns = split.columns
-    found = {"index": row}
+    found: dict[str, Any] = {"index": row}
     for key in ("id", "frame_number", "clip", "official_index", "image_size", "K"):
         found[key] = plain(columns[key][row])
     for side in SIDES:
@@ -158,7 +161,7 @@ def plain(value: Any) -> Any:
 
     array = np.asarray(value)
     if array.dtype.kind == "f":
-        return np.where(np.isfinite(array), array, None).tolist()
+        array = np.where(np.isfinite(array), array.astype(object), None)
     return array.tolist()
 
 
@@ -166,10 +169,7 @@ def write_picture(path: Path, image: Any) -> None:
     import cv2
 
     from handbench import files
-    from handbench.errors import HandbenchError
 
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise HandbenchError(f"--out {path}: give a name that ends in .png or .jpg")
     encoded = cv2.imencode(path.suffix, image[..., ::-1])[1]
     with files.replacing(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
