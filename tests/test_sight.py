@@ -36,8 +36,12 @@ def test_what_touches_does_not_hide():
 
 
 def test_edges_and_corners_hide():
-    verts = np.concatenate([np.array([[-10.0, 4, 1], [-10, -10, 1], [3, -10, 1]]) * 2, screen(1)])
-    assert hidden(verts, [[3, 4, 5]], [0, 1, 2]) == [True] * 3
+    points = np.array([[-10.0, 4, 1], [3, -10, 1], [10, 10, 1], [-10, -10, 1], [30, -10, 1]])
+    verts = np.concatenate([points * 2, screen(1)])
+    assert hidden(verts, [[5, 6, 7]], [0, 1, 2, 3, 4]) == [True] * 5
+    outside = points + [[-1, 0, 0], [0, -1, 0], [1, 1, 0], [-1, -1, 0], [1, 0, 0]]
+    verts = np.concatenate([outside * 2, screen(1)])
+    assert hidden(verts, [[5, 6, 7]], [0, 1, 2, 3, 4]) == [False] * 5
 
 
 def test_a_face_within_the_near_plane_hides_nothing():
