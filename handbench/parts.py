@@ -103,11 +103,11 @@ def write_text(group: h5py.Group, path: str, values: NDArray) -> h5py.Dataset:
 class Part:
     """The rows of one part file, filled frame by frame and written at the end.
 
-    rows: at most so many.
+    rows: at most so many. store_verts: keep S/verts_m, 9 kB a hand, where a frame has them.
     """
 
-    def __init__(self, rows: int) -> None:
-        self.rows, self.count = rows, 0
+    def __init__(self, rows: int, store_verts: bool = False) -> None:
+        self.rows, self.count, self.store_verts = rows, 0, store_verts
         self.columns: dict[str, Column] = {}
         self.arrays: dict[str, NDArray] = {}
         self.extras: dict[str, dict[int, NDArray]] = {}
@@ -133,7 +133,7 @@ class Part:
         self.count += 1
 
     def _put(self, frame: Frame, column: Column, value: Any) -> None:
-        if value is None:
+        if value is None or (column.optional and not self.store_verts):
             return
         if np.shape(value) != column.shape:
             raise ShapeError(

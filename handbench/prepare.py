@@ -39,20 +39,24 @@ def prepare(
     force: bool = False,
     options: Mapping[str, Any] | None = None,
     shard: tuple[int, int] = (1, 1),
+    store_verts: bool = False,
 ) -> Summary | None:
     """Write OUT_DIR/NAME/SPLIT; what an earlier run with the same options finished is kept.
 
     reader: see docs/design.md. limit: only the first so many rows of the plan. force: make all of
     it anew. options: what the reader was made with; kept in the files, and not to be changed
     between runs. shard (i, n): only every n-th part from the i-th on, for job arrays; whoever
-    finds all parts there writes the index, and None is returned before.
+    finds all parts there writes the index, and None is returned before. store_verts: keep the
+    vertices of meshes too, which readers of data sets that ship them always do (ships_verts).
     Raises DataError, and OSError when the disk is full.
     """
     root = files.data_dir(out_dir)
     name = f"{reader.name}/{reader.split}"
     started = time.monotonic()
     tasks = _tasks(reader, name, limit)
-    job = _job(reader, root / name, tasks, {**(options or {}), "limit": limit})
+    verts = store_verts or getattr(reader, "ships_verts", False)
+    recorded = {**(options or {}), "limit": limit, "store_verts": verts}
+    job = _job(reader, root / name, tasks, recorded, verts)
     advice = command(name, root)
     alone = shard[1] == 1
     if force and not alone:
@@ -95,7 +99,13 @@ def _tasks(reader: Any, name: str, limit: int | None) -> list[Task]:
     return tasks
 
 
-def _job(reader: Any, folder: Path, tasks: Sequence[Task], options: Mapping[str, Any]) -> Job:
+def _job(
+    reader: Any,
+    folder: Path,
+    tasks: Sequence[Task],
+    options: Mapping[str, Any],
+    store_verts: bool = False,
+) -> Job:
     """The reader with its hands, and the attributes that all files of the split carry.
 
     `plan` is a digest of everything that decides the files' bytes but the code itself.
@@ -124,7 +134,7 @@ def _job(reader: Any, folder: Path, tasks: Sequence[Task], options: Mapping[str,
     for value in (attributes, [task.describe() for task in tasks]):
         digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     own_attributes = {"handbench": __version__, "plan": digest.hexdigest()}
-    return Job(reader, hands, folder, {**attributes, **own_attributes})
+    return Job(reader, hands, folder, {**attributes, **own_attributes}, store_verts)
 
 
 @contextmanager

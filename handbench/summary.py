@@ -16,6 +16,7 @@ from handbench.tasks import Job, Task
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 SAMPLE_SECONDS = 4.0
 SAMPLE_FRAMES = 8
+PART_BYTES = 50_000  # HDF5's headers of some 80 datasets
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Estimate:
             name=name,
             rows=rows,
             parts=len(tasks),
-            bytes=round(rows * sum(sizes) / max(len(sizes), 1)),
+            bytes=round(rows * sum(sizes) / max(len(sizes), 1)) + PART_BYTES * len(tasks),
             hours=rows * seconds / min(workers, len(tasks)) / 3600,
             workers=workers,
             free_bytes=shutil.disk_usage(there).free,

@@ -85,10 +85,11 @@ class Job:
     hands: tuple[Any, Any]
     folder: Path
     attributes: Mapping[str, Any]
+    store_verts: bool = False
 
     def make(self, task: Task, advance: Callable[[], None]) -> None:
         """Read, label and write one part; the same bytes whoever makes it."""
-        part = Part(task.rows)
+        part = Part(task.rows, self.store_verts)
         before = Counter(getattr(self.reader, "skipped", {}))
         for frame in self.frames(task):
             part.add(frame, *self.label(frame))

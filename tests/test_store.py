@@ -26,7 +26,7 @@ def split_of(folder, *groups, name="fake/test"):
     dataset, _, split = name.partition("/")
     paths = []
     for number, group in enumerate(groups):
-        part = Part(len(group))
+        part = Part(len(group), store_verts=True)
         for row in group:
             part.add(*row) if isinstance(row, tuple) else part.add(row)
         paths.append(folder / name / f"part-{number:05d}.h5")

@@ -20,6 +20,7 @@ import click
 @click.option(
     "-o", "given", multiple=True, metavar="KEY=VALUE", help="An option of the reader; repeatable."
 )
+@click.option("--store-verts", is_flag=True, help="Keep vertices of meshes: 9 kB a hand.")
 @click.option("--raw", type=click.Path(), help="Folder of the official download; only read.")
 @click.option("--out", type=click.Path(), help="[default: $HANDBENCH_DATA, else ./data]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
@@ -37,6 +38,7 @@ def prepare(
     seed: int | None,
     limit: int | None,
     given: tuple[str, ...],
+    store_verts: bool,
     raw: str | None,
     out: str | None,
     workers: int | None,
@@ -73,7 +75,7 @@ def prepare(
         if dry_run:
             results.append(estimate(reader, out, cores, limit))
         else:
-            results.append(run(reader, out, cores, limit, force, options, part_of))
+            results.append(run(reader, out, cores, limit, force, options, part_of, store_verts))
         if results[-1] is None:
             say(f"prepare   {name}/{reader.split}: this shard is done, others are not")
             continue
