@@ -8,6 +8,9 @@ from pathlib import Path
 from handbench import files, predictions, result, runs
 from handbench.console import say
 from handbench.errors import HandbenchError, MissingPackage
+from handbench.official.run import PROTOCOLS as OFFICIAL
+from handbench.official.run import Options as Asked
+from handbench.official.run import evaluate_official
 from handbench.protocol import get
 from handbench.result import Result
 from handbench.score import score
@@ -86,6 +89,30 @@ def evaluate_file(
     scored = score(predictions.read(path), of_split(split), protocol, on_nan, hashes)
     scored.write(out)
     return replace(scored, folder=out)
+
+
+def evaluate_anybody(
+    path: Path,
+    ground_truth: str,
+    protocol_name: str,
+    out: Path,
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
+    force: bool = False,
+) -> Result:
+    """Score a prediction file from elsewhere; result.json, per_sample.npz and report.html in out.
+
+    ground_truth is a prepared split for protocol handbench, official files for the official ones.
+    """
+    get(protocol_name)
+    if protocol_name in OFFICIAL:
+        found = evaluate_official(path, Path(ground_truth), protocol_name, out, asked)
+    else:
+        split = open_split(ground_truth)
+        found = evaluate_file(path, split, protocol_name, out, asked.on_nan, force)
+    from handbench.report import write
+
+    write([[found]], out / "report.html")
+    return found
 
 
 def collect(names: Sequence[str], split_name: str | None = None) -> list[Result]:

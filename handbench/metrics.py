@@ -107,6 +107,14 @@ METRICS: dict[str, Metric] = {
             _VERTS,
             lambda p: row_mean(p.pa_vert_errors_mm),
         ),
+        Metric(
+            "raw_auc50_joints",
+            "raw J-AUC",
+            "",
+            "higher",
+            _ROOT,
+            lambda p: auc(p.raw_joint_errors_mm),
+        ),
         Metric("auc50_joints", "J-AUC", "", "higher", (), lambda p: auc(p.joint_errors_mm)),
         Metric(
             "pa_auc50_joints", "PA J-AUC", "", "higher", (), lambda p: auc(p.pa_joint_errors_mm)

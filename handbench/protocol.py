@@ -44,6 +44,11 @@ MAIN = (
     "visible_mpjpe_mm",
     "occlusion_acc",
 )
+AUCS = ("raw_auc50_joints", "auc50_joints", "pa_auc50_joints")
+
+OFFICIAL_MESH = tuple(
+    name for name in MAIN if not name.startswith(("raw_", "hidden_", "visible_", "occlusion_"))
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,32 @@ PROTOCOLS: dict[str, Protocol] = {
             root="wrist",
             reflection=False,
             metrics=MAIN,
+        ),
+        *(
+            Protocol(
+                name=name,
+                version=1,
+                about=f"the official {title} evaluator: raw errors in the camera frame, PA may "
+                "mirror, joints and mesh each by their own; AUC over 0-50 mm in 100 steps",
+                root="camera",
+                reflection=True,
+                metrics=OFFICIAL_MESH,
+            )
+            for name, title in (
+                ("ho3d_v2", "HO-3D v2"),
+                ("ho3d_v3", "HO-3D v3"),
+                ("freihand", "FreiHAND"),
+            )
+        ),
+        Protocol(
+            name="dexycb_hpe",
+            version=1,
+            about="the DexYCB toolkit's hand pose evaluation: 21 joints, left hands as they are; "
+            "MPJPE is root-relative and counts the wrist, raw is in the camera frame, PA may "
+            "mirror; AUC over 0-50 mm in 100 steps",
+            root="wrist",
+            reflection=True,
+            metrics=("raw_mpjpe_mm", "mpjpe_mm", "pa_mpjpe_mm", *AUCS),
         ),
     )
 }

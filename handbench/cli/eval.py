@@ -8,7 +8,7 @@ import click
 @click.option("--all", "every", is_flag=True, help="Every run; only what is missing is done.")
 @click.option("--data", multiple=True, help="Score on NAME/SPLIT; default the runs' test split.")
 @click.option("--predictions", type=click.Path(dir_okay=False), help="Score this file instead.")
-@click.option("--ground-truth", help="The truth for --predictions: a prepared split NAME/SPLIT.")
+@click.option("--ground-truth", help="For --predictions: a split NAME/SPLIT, or official files.")
 @click.option("--protocol", default="handbench", show_default=True, help="handbench list protocols")
 @click.option("--out", type=click.Path(file_okay=False), help="Where --predictions' scores go.")
 @click.option(
@@ -17,6 +17,13 @@ import click
     default="error",
     show_default=True,
     help="What a non-finite prediction does.",
+)
+@click.option("--subset", is_flag=True, help="Allow another sample count than the official one.")
+@click.option(
+    "--assume-frame", type=click.Choice(["opencv", "opengl"]), help="Axes of an official file."
+)
+@click.option(
+    "--levels", type=click.Path(), help="CSV of handbench show --levels: per-level scores."
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--force", is_flag=True, help="Score again what was scored.")
@@ -30,6 +37,9 @@ def evaluate(
     protocol: str,
     out: str | None,
     on_nan: str,
+    subset: bool,
+    assume_frame: str | None,
+    levels: str | None,
     device: str,
     force: bool,
     as_json: bool,
@@ -40,6 +50,7 @@ def evaluate(
     handbench eval --all
     handbench eval h2onet --data synthetic/controlled
     handbench eval --predictions predictions.h5 --ground-truth synthetic/test --out scores
+    handbench eval --predictions pred.json --ground-truth gt/ --protocol ho3d_v2 --out scores
     """
     import json
     from pathlib import Path
@@ -47,16 +58,14 @@ def evaluate(
     from handbench import evaluate as do
     from handbench import runs
     from handbench.errors import HandbenchError
-    from handbench.store import open_split
 
     if predictions:
         if not ground_truth:
             raise HandbenchError("--predictions needs --ground-truth, for example synthetic/test")
+        asked = do.Asked(subset, on_nan, assume_frame, Path(levels) if levels else None)
         folder = Path(out or Path(predictions).parent)
         results = [
-            do.evaluate_file(
-                Path(predictions), open_split(ground_truth), protocol, folder, on_nan, force
-            )
+            do.evaluate_anybody(Path(predictions), ground_truth, protocol, folder, asked, force)
         ]
     else:
         chosen = runs.every() if every else [runs.find(name) for name in names]

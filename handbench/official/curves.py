@@ -19,14 +19,17 @@ class Curves:
         self.first = np.zeros((keypoints, len(thresholds) + 1), np.int64)
         self.samples = 0
 
-    def add(self, errors: NDArray) -> None:
-        """errors (n, K) in the thresholds' unit."""
+    def add(self, errors: NDArray) -> NDArray:
+        """errors (n, K) in the thresholds' unit; returns each sample's own AUC (n,)."""
         self.total += errors.sum(0)
         self.samples += len(errors)
         reached = np.searchsorted(self.thresholds, errors, side="left")
         cells = self.first.shape[1]
         flat = reached + np.arange(self.first.shape[0]) * cells
         self.first += np.bincount(flat.ravel(), minlength=self.first.size).reshape(self.first.shape)
+        steps = len(self.thresholds) - 1
+        own = np.where(reached > steps, 0.0, np.minimum(steps + 0.5 - reached, steps))
+        return own.mean(1) / steps
 
     def merge(self, other: "Curves") -> None:
         self.total += other.total

@@ -17,12 +17,12 @@ ROWS = ("absolute", "root-relative", "procrustes")
 
 @dataclass(frozen=True)
 class HpeScores:
-    """mpjpe_mm and auc by row of the official table; per-sample mm by row; index of each sample."""
+    """mpjpe_mm, auc, curves and errors_mm (N,21) by row of the official table; index (N,)."""
 
     mpjpe_mm: Mapping[str, float]
     auc: Mapping[str, float]
     curves: Mapping[str, NDArray]
-    per_sample: Mapping[str, NDArray]
+    errors_mm: Mapping[str, NDArray]
     index: NDArray[np.int64]
 
 
@@ -74,16 +74,16 @@ def evaluate(results: Mapping[int, NDArray], joint_3d: NDArray) -> HpeScores:
         "root-relative": (target - target[:, :1], points - points[:, :1]),
         "procrustes": (target, procrustes(points, target)),
     }
-    curves, per_sample = {}, {}
+    curves, measured = {}, {}
     for row, (true, pred) in versions.items():
         errors = np.linalg.norm(true - pred, axis=-1)
         curves[row] = Curves(21, THRESHOLDS_MM)
         curves[row].add(errors)
-        per_sample[row] = errors.mean(1)
+        measured[row] = errors
     return HpeScores(
         {row: curve.mean for row, curve in curves.items()},
         {row: curve.auc for row, curve in curves.items()},
         {row: curve.pck for row, curve in curves.items()},
-        per_sample,
+        measured,
         valid,
     )

@@ -73,6 +73,7 @@ def evaluate(
     pred: list[PointList],
     true: tuple[PointList, PointList],
     protocol: str,
+    on_nan: str = "error",
     workers: int | None = None,
 ) -> OfficialScores:
     """Score all samples as the official tool of the protocol does.
@@ -81,39 +82,43 @@ def evaluate(
     by the first sample's vertex count, as officially; if not, mesh lines read -100 and -1.
     """
     joints, target = pred[0].read(0, len(pred[0])), true[0].read(0, len(true[0]))
-    broken = np.flatnonzero(~np.isfinite(joints).all((1, 2)))
-    if len(broken):
-        raise DataError(f"{pred[0].path}: the joints of sample {broken[0]} are not finite")
+    broken = ~np.isfinite(joints).all((1, 2))
+    if broken.any() and on_nan == "error":
+        raise DataError(
+            f"{pred[0].path}: the joints of sample {np.flatnonzero(broken)[0]} are not finite: "
+            "mend them, or choose --on-nan drop or --on-nan worst"
+        )
+    joints[broken] = target[broken]  # measured as nothing here, dropped or made the worst below
     versions = {
-        "mpjpe_mm": joints,
-        "pa_mpjpe_mm": procrustes(joints, target),
-        "st_mpjpe_mm": scale_translation(joints, target, stop=MIDDLE_IN_HO3D),
+        "": joints,
+        "pa_": procrustes(joints, target),
+        "st_": scale_translation(joints, target, stop=MIDDLE_IN_HO3D),
     }
     per_sample: dict[str, NDArray] = {}
-    joint_curves = {}
+    curve = {name: Curves(21) for name in versions}
     for name, points in versions.items():
         errors = np.linalg.norm(target - points, axis=-1)
-        joint_curves[name] = Curves(21)
-        joint_curves[name].add(errors)
-        per_sample[name] = errors.mean(1) * 1000
+        errors[broken] = 1.0 if on_nan == "worst" else np.nan
+        per_sample[f"{name}mpjpe_mm"] = errors.mean(1) * 1000
+        own = np.full(len(errors), np.nan)
+        kept = np.isfinite(errors).all(1)
+        own[kept] = curve[name].add(errors[kept])
+        per_sample[f"{name}auc50_joints"] = own
+        if name != "st_":
+            per_sample[f"{name}joint_errors_mm"] = (errors * 1000).astype(np.float32)
     same = pred[1].points_a_sample == true[1].points_a_sample
-    meshes = score_meshes(pred[1], true[1], None if same else joint_trafo(joints, target), workers)
-    per_sample |= {
-        name: values
-        for name, values in (("mpvpe_mm", meshes.mpvpe_mm), ("pa_mpvpe_mm", meshes.pa_mpvpe_mm))
-        if values is not None
-    }
-    per_sample |= {"f5": meshes.f[:, 0], "f15": meshes.f[:, 1]}
-    per_sample |= {"pa_f5": meshes.pa_f[:, 0], "pa_f15": meshes.pa_f[:, 1]}
+    trafo = None if same else joint_trafo(joints, target)
+    meshes = score_meshes(pred[1], true[1], trafo, on_nan, workers)
+    per_sample |= meshes.per_sample
     similar = "xyz_al" if protocol == "freihand" else "xyz_procrustes_al"
-    lines = _pair("xyz", joint_curves["mpjpe_mm"]) | _pair(similar, joint_curves["pa_mpjpe_mm"])
+    lines = _pair("xyz", curve[""]) | _pair(similar, curve["pa_"])
     if protocol != "freihand":
-        lines |= _pair("xyz_scale_trans_al", joint_curves["st_mpjpe_mm"])
+        lines |= _pair("xyz_scale_trans_al", curve["st_"])
     lines |= _pair("mesh", meshes.raw) | _pair("mesh_al", meshes.aligned)
-    for k, threshold in enumerate(("5", "15")):
-        lines[f"f_score_{threshold}"] = float(meshes.f[:, k].mean())
-        lines[f"f_al_score_{threshold}"] = float(meshes.pa_f[:, k].mean())
-    curves = {"joints": joint_curves["mpjpe_mm"].pck, "pa_joints": joint_curves["pa_mpjpe_mm"].pck}
+    for threshold in ("5", "15"):
+        lines[f"f_score_{threshold}"] = float(np.nanmean(per_sample[f"f{threshold}"]))
+        lines[f"f_al_score_{threshold}"] = float(np.nanmean(per_sample[f"pa_f{threshold}"]))
+    curves = {"joints": curve[""].pck, "pa_joints": curve["pa_"].pck}
     if meshes.raw is not None and meshes.aligned is not None:
         curves |= {"verts": meshes.raw.pck, "pa_verts": meshes.aligned.pck}
     return OfficialScores(protocol, lines, per_sample, curves)

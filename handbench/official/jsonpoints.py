@@ -24,6 +24,7 @@ class PointList:
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     points: NDArray[np.int64]
+    factor: tuple[float, float, float] | None = None  # applied to every point when it is read
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -49,9 +50,10 @@ class PointList:
         shape = (stop - start, self.points_a_sample, 3)
         try:
             flat = simdjson.Parser().parse(b"[" + text + b"]").as_buffer(of_type="d")
-            return np.frombuffer(flat, np.float64).reshape(shape)
+            found = np.frombuffer(flat, np.float64).reshape(shape)
         except (ValueError, TypeError, RuntimeError):
-            return self._read_slowly(text, start, shape)
+            found = self._read_slowly(text, start, shape)
+        return found if self.factor is None else found * np.array(self.factor)
 
     def _read_slowly(self, text: bytes, start: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """The standard parser: for NaN, which simdjson refuses, and to name what is wrong."""

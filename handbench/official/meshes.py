@@ -21,14 +21,11 @@ SLICE = 200
 
 @dataclass
 class MeshScores:
-    """raw and aligned: Curves, or None where vertex counts differ; per sample in mm and shares."""
+    """raw, aligned: None where vertex counts differ; per_sample: metric name -> (N,)."""
 
     raw: Curves | None
     aligned: Curves | None
-    mpvpe_mm: NDArray | None
-    pa_mpvpe_mm: NDArray | None
-    f: NDArray  # (N, 2)
-    pa_f: NDArray  # (N, 2)
+    per_sample: dict[str, NDArray]
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,20 @@ def joint_trafo(points: NDArray, target: NDArray) -> Trafo:
 
 
 def score_meshes(
-    pred: PointList, true: PointList, trafo: Trafo | None, workers: int | None = None
+    pred: PointList,
+    true: PointList,
+    trafo: Trafo | None,
+    on_nan: str = "error",
+    workers: int | None = None,
 ) -> MeshScores:
-    """All samples of two lists; trafo is given when their vertex counts differ."""
+    """All samples of two lists; trafo is given when their vertex counts differ.
+
+    on_nan: what a non-finite mesh does: "error" stops, naming the sample; "drop" leaves NaN;
+    "worst" counts every vertex as 1 m away.
+    """
     total = len(true)
     parts = [(start, min(start + SLICE, total)) for start in range(0, total, SLICE)]
-    one = partial(_score_slice, pred, true, trafo)
+    one = partial(_score_slice, pred, true, trafo, on_nan)
     raw = aligned = None
     rows: dict[str, NDArray] = {}
     with progress("score meshes", total, "hands") as advance:
@@ -76,9 +81,7 @@ def score_meshes(
                     raw.merge(curves[0])
                     aligned.merge(curves[1])
             advance(stop - start)
-    return MeshScores(
-        raw, aligned, rows.get("mpvpe_mm"), rows.get("pa_mpvpe_mm"), rows["f"], rows["pa_f"]
-    )
+    return MeshScores(raw, aligned, rows)
 
 
 def _mapped(function, parts, workers: int | None) -> Iterator:
@@ -92,25 +95,55 @@ def _mapped(function, parts, workers: int | None) -> Iterator:
         yield from pool.imap(function, parts)
 
 
-def _score_slice(pred: PointList, true: PointList, trafo: Trafo | None, part: tuple[int, int]):
+def _score_slice(
+    pred: PointList, true: PointList, trafo: Trafo | None, on_nan: str, part: tuple[int, int]
+):
     start, stop = part
     p, t = pred.read(start, stop), true.read(start, stop)
-    if not np.isfinite(p).all():
-        bad = start + int(np.flatnonzero(~np.isfinite(p).all((1, 2)))[0])
-        raise DataError(f"{pred.path}: the mesh of sample {bad} is not finite")
+    broken = ~np.isfinite(p).all((1, 2))
+    if not broken.any():
+        return _score_finite(p, t, trafo, slice(start, stop))
+    if on_nan == "error":
+        raise DataError(
+            f"{pred.path}: the mesh of sample {start + int(np.flatnonzero(broken)[0])} is not "
+            "finite: mend it, or choose --on-nan drop or --on-nan worst"
+        )
+    curves, rows = _score_finite(p[~broken], t[~broken], trafo, np.flatnonzero(~broken) + start)
+    fill = np.nan if on_nan == "drop" else 0.0
+    whole = {name: np.full(len(p), fill) for name in rows}
+    for name, values in rows.items():
+        whole[name][~broken] = values
+        if on_nan == "worst" and name.endswith("mm"):
+            whole[name][broken] = 1000.0
+    if on_nan == "worst" and curves is not None:
+        for curve in curves:
+            curve.add(np.ones((int(broken.sum()), p.shape[1])))
+    return curves, whole
+
+
+def _score_finite(p: NDArray, t: NDArray, trafo: Trafo | None, rows: slice | NDArray):
     if trafo is not None:
         centre = p.mean(1, keepdims=True)
-        R, scale = trafo.R[start:stop], trafo.scale[start:stop, None, None]
-        moved = (p - centre) @ np.swapaxes(R, 1, 2) * scale + trafo.shift[start:stop, None] + centre
-        return None, {"f": fscores(p, t), "pa_f": fscores(moved, t)}
+        R, scale = trafo.R[rows], trafo.scale[rows, None, None]
+        moved = (p - centre) @ np.swapaxes(R, 1, 2) * scale + trafo.shift[rows, None] + centre
+        return None, _f_rows(p, moved, t)
     moved = procrustes(p, t)
     errors, similar = np.linalg.norm(t - p, axis=-1), np.linalg.norm(t - moved, axis=-1)
     raw, aligned = Curves(p.shape[1]), Curves(p.shape[1])
-    raw.add(errors)
-    aligned.add(similar)
-    return (raw, aligned), {
+    found = {
         "mpvpe_mm": errors.mean(1) * 1000,
         "pa_mpvpe_mm": similar.mean(1) * 1000,
-        "f": fscores(p, t),
-        "pa_f": fscores(moved, t),
+        "auc50_verts": raw.add(errors),
+        "pa_auc50_verts": aligned.add(similar),
+    }
+    return (raw, aligned), found | _f_rows(p, moved, t)
+
+
+def _f_rows(raw: NDArray, moved: NDArray, true: NDArray) -> dict[str, NDArray]:
+    found, aligned = fscores(raw, true), fscores(moved, true)
+    return {
+        "f5": found[:, 0],
+        "f15": found[:, 1],
+        "pa_f5": aligned[:, 0],
+        "pa_f15": aligned[:, 1],
     }
