@@ -5,6 +5,8 @@ shape and pose offsets as two products, joints regressed from 778 vertices, a Py
 the joint tree, 4 x 4 skinning.
 """
 
+from collections.abc import Callable
+
 import torch
 from report import Row, compare, interleave, main
 from torch import Tensor
@@ -65,44 +67,42 @@ def rodrigues(axis_angle: Tensor) -> Tensor:
     return identity + angle.sin() * cross + (1 - angle.cos()) * (cross @ cross)
 
 
+def backward(layer: torch.nn.Module, pose: Tensor, shape: Tensor) -> None:
+    inputs = pose.clone().requires_grad_(), shape.clone().requires_grad_()
+    verts, joints = layer(*inputs)[:2]
+    (verts.sum() + joints.sum()).backward()
+
+
+def measure(hand: Hand, batch: int) -> list[Row]:
+    """Rows for one batch size; each timed call poses at least 256 hands."""
+    fused, loop = HandLayer(hand), LoopLayer(hand, torch.float32)
+    exact = LoopLayer(hand, torch.float64)
+    pose, shape = torch.randn(batch, 48) * 0.5, torch.randn(batch, 10)
+    wide = pose.double(), shape.double()
+    arrays = [t.numpy() for t in wide]
+    repeats = max(1, 256 // batch)
+
+    def row(name: str, reference: Callable, ours: Callable, target: float) -> Row:
+        calls = [lambda f=f: [f() for _ in range(repeats)] for f in (reference, ours)]
+        times = interleave(calls, 15)
+        return compare(f"{name}, {batch}", "loop over joints", "ms", times, target, 1e3 / repeats)
+
+    with torch.no_grad():
+        rows = [
+            row("forward", lambda: loop(pose, shape), lambda: fused(pose, shape), WANTED[batch])
+        ]
+        if batch >= 64:
+            numpy = row("numpy, float64", lambda: exact(*wide), lambda: hand.pose(*arrays), 6.0)
+            rows.append(numpy)
+    both = [lambda layer=layer: backward(layer, pose, shape) for layer in (loop, fused)]
+    return [*rows, row("forward and backward", *both, 1.5)]
+
+
 def run() -> list[Row]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     hand = Hand.open()
-    fused, loop = HandLayer(hand), LoopLayer(hand, torch.float32)
-    exact = LoopLayer(hand, torch.float64)
-    rows = []
-    for batch, wanted in WANTED.items():
-        pose, shape = torch.randn(batch, 48) * 0.5, torch.randn(batch, 10)
-        repeats = max(1, 256 // batch)
-        scale = 1e3 / repeats
-
-        def repeat(function, times=repeats):
-            return lambda: [function() for _ in range(times)]
-
-        def backward(layer, pose=pose, shape=shape):
-            inputs = pose.clone().requires_grad_(), shape.clone().requires_grad_()
-            verts, joints = layer(*inputs)[:2]
-            (verts.sum() + joints.sum()).backward()
-
-        with torch.no_grad():
-            calls = [repeat(lambda: loop(pose, shape)), repeat(lambda: fused(pose, shape))]
-            times = interleave(calls, 15)
-        rows.append(
-            compare(f"layer forward, {batch}", "loop over joints", "ms", times, wanted, scale)
-        )
-        calls = [repeat(lambda: backward(loop)), repeat(lambda: backward(fused))]
-        name = f"layer forward and backward, {batch}"
-        rows.append(compare(name, "loop over joints", "ms", interleave(calls, 15), 1.5, scale))
-        if batch >= 64:
-            arrays = pose.double().numpy(), shape.double().numpy()
-            wide = pose.double(), shape.double()
-            calls = [repeat(lambda: exact(*wide)), repeat(lambda: hand.pose(*arrays))]
-            with torch.no_grad():
-                times = interleave(calls, 15)
-            name = f"compiled numpy float64, {batch}"
-            rows.append(compare(name, "loop over joints, float64", "ms", times, 6.0, scale))
-    return rows
+    return [row for batch in WANTED for row in measure(hand, batch)]
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class HandLayer(nn.Module):
         """
         with torch.autocast(pose.device.type, enabled=False):  # half precision costs millimetres
             pose, shape = pose.to(self.fold.dtype), shape.to(self.fold.dtype)
-            if shape.shape != (len(pose), 10):
+            if shape.shape != (pose.shape[0], 10):
                 raise ShapeError(f"shape is {tuple(shape.shape)}, needs ({len(pose)}, 10)")
             rotations = self.to_rotations(pose, representation, flat_hand_mean)
             verts, joints = self.skin(rotations, shape)
@@ -147,7 +147,7 @@ class HandLayer(nn.Module):
         at = rest_joints[..., None]
         # each joint turns what hangs on it about its own place: [R, J - R J]
         turns = torch.cat([rotations, at - rotations @ at], 3)
-        turns = torch.cat([turns, self.last_row.expand(len(turns), 16, 1, 4)], 2)
+        turns = torch.cat([turns, self.last_row.expand(turns.shape[0], 16, 1, 4)], 2)
         fingers = turns[:, 1:].unflatten(1, (5, 3))  # (B, 5, 3 joints, 4, 4)
         first = turns[:, :1] @ fingers[:, :, 0]
         second = first @ fingers[:, :, 1]
