@@ -47,10 +47,10 @@ class MeshDecoder(nn.Module):
         grid = (2 * (joints_crop - 0.5)).clamp(-1, 1)[:, :, None]
         maps = self.de_layer_conv(features)
         at_joints = functional.grid_sample(maps, grid, align_corners=True)[..., 0]
-        x = self.upsample @ at_joints.mT
+        x = torch.einsum("vj,bcj->vbc", self.upsample, at_joints)
         for layer in self.de_layer:
             x = layer(x)
-        return self.head(x)
+        return self.head(x).transpose(0, 1)
 
 
 class H2ONet(nn.Module):

@@ -46,4 +46,4 @@ def start_kaiming(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            layer.bias.data.zero_()

@@ -78,8 +78,8 @@ class ResNet(nn.Module):
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         x = self.pool(self.relu(self.bn1(self.conv1(image))))
         maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, 5):
+            x = getattr(self, f"layer{stage}")(x)
             maps.append(x)
         return maps
 
