@@ -161,7 +161,9 @@ def plain(value: Any) -> Any:
 
     array = np.asarray(value)
     if array.dtype.kind == "f":
-        array = np.where(np.isfinite(array), array.astype(object), None)
+        known = np.isfinite(array)
+        array = array.astype(object)
+        array[~known] = None
     return array.tolist()
 
 
