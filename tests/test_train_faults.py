@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_runs import SETTINGS, assert_same, elsewhere, log_steps, make, weights
+from toy_runs import assert_same, elsewhere, log_steps, make, weights
 
-from handbench import checkpoint, runs
+from handbench import checkpoint, recipe, runs
 from handbench.errors import DataError, HandbenchError
 from handbench.train import train
 
@@ -23,9 +24,26 @@ import sys, handbench.methods
 from handbench import recipe
 from handbench.train import train
 handbench.methods.TABLE.update(toy="toy_method:Toy")
-chosen = recipe.make("toy", preset="tiny", data="small", overrides={settings!r}, steps=200, batch=6)
-train(chosen, device="cpu", save_seconds=0)
+train(recipe.from_toml(sys.argv[1]), device="cpu", save_seconds=0)
 """
+
+
+def start(chosen: recipe.Recipe) -> subprocess.Popen:
+    """Trains in a process of its own, with a checkpoint after every step."""
+    search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", KILLED, recipe.to_toml(chosen)],
+        env={**os.environ, "PYTHONPATH": search},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for_progress(process: subprocess.Popen, run: runs.Run, step: int) -> None:
+    """Waits until the run has gone two steps beyond `step`, by its log, or has ended."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not any(s > step + 1 for s in log_steps(run)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -34,22 +52,12 @@ def test_a_killed_run_resumes_to_the_same_weights(number, monkeypatch, tmp_path)
     elsewhere(monkeypatch, tmp_path, "whole")
     whole = train(chosen, device="cpu")
     elsewhere(monkeypatch, tmp_path, "killed")
-    code = KILLED.format(settings=[*SETTINGS, "validate_every=7"])
-    search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", code],
-        env={**os.environ, "PYTHONPATH": search},
-        stderr=subprocess.DEVNULL,
-    )
     killed = runs.run_of(chosen)
-    deadline = time.monotonic() + 60
-    while not killed.previous_checkpoint.exists() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    process = start(chosen)
+    wait_for_progress(process, killed, 0)
     process.send_signal(number)
     assert process.wait(30) != 0
-    reached = checkpoint.newest(killed)["step"]
-    assert 0 < reached < 200
+    assert 0 < checkpoint.newest(killed)["step"] < 200
     train(chosen, device="cpu")
     assert_same(weights(whole), weights(killed))
     assert log_steps(whole) == log_steps(killed)
@@ -120,3 +128,24 @@ def test_a_full_disk_keeps_the_last_checkpoint(monkeypatch, tmp_path):
     assert not list(full.path.glob(".*.partial"))
     train(chosen, device="cpu")
     assert_same(weights(whole), weights(full))
+
+
+@pytest.mark.slow
+def test_many_kills_end_with_the_same_weights(monkeypatch, tmp_path):
+    chosen = make("validate_every=7", steps=200)
+    elsewhere(monkeypatch, tmp_path, "whole")
+    whole = train(chosen, device="cpu")
+    elsewhere(monkeypatch, tmp_path, "killed")
+    killed = runs.run_of(chosen)
+    reached, rng = 0, random.Random(1)
+    for _ in range(30):
+        process = start(chosen)
+        wait_for_progress(process, killed, reached)
+        time.sleep(rng.uniform(0, 0.15))
+        process.kill()
+        if process.wait() == 0:
+            break
+        reached = checkpoint.newest(killed)["step"]
+    assert reached > 20
+    train(chosen, device="cpu")
+    assert_same(weights(whole), weights(killed))

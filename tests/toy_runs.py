@@ -29,4 +29,8 @@ def elsewhere(monkeypatch, tmp_path, name: str) -> None:
 
 
 def log_steps(run: runs.Run) -> list[int]:
-    return [int(line.split(",")[0]) for line in run.log.read_text().splitlines()[1:]]
+    """The steps in a run's log, of its whole lines."""
+    if not run.log.is_file():
+        return []
+    lines = run.log.read_text().splitlines(keepends=True)[1:]
+    return [int(line.split(",")[0]) for line in lines if line.endswith("\n")]
