@@ -46,4 +46,5 @@ def start_kaiming(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-            layer.bias.data.zero_()
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -88,6 +88,9 @@ class Sparse(nn.Module):
             self.register_buffer(name, torch.tensor(array, dtype=torch.int64), persistent=False)
         value = torch.tensor(rows.data, dtype=torch.float32)
         self.register_buffer("value", value, persistent=False)
+        self.start: torch.Tensor
+        self.column: torch.Tensor
+        self.value: torch.Tensor
         with warnings.catch_warnings():  # torch says once in a process that these are beta
             warnings.simplefilter("ignore", UserWarning)
             self.matrix()
