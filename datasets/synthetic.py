@@ -16,8 +16,9 @@ from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, SequencePlan
 from handbench.synthesis import covering, shots, variety
+from handbench.synthesis.compose import Shares, draw_take
 from handbench.synthesis.library import load_grasps
-from handbench.synthesis.scene import Shares, Take, draw_take, seeded
+from handbench.synthesis.scene import Take, seeded
 
 SIZES = {"train": 312, "val": 42, "test": 75, "controlled": 60, "onset": 12}
 # what the special splits show is as new to a trained method as test is

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from handbench.errors import DataError
 from handbench.frames import project
 from handbench.records import Frame
+from handbench.synthesis.compose import OCCLUDER_SEEDS
 from handbench.synthesis.motion import HandTrack
 from handbench.synthesis.occluder import Screen, Silhouette, draw_screen, pose_mesh
-from handbench.synthesis.scene import OCCLUDER_SEEDS, Take, seeded
+from handbench.synthesis.scene import Take, seeded
 from handbench.synthesis.shots import Photographer
 
 TARGETS = (0.0, 0.25, 0.5, 0.75, 0.9)

@@ -12,13 +12,14 @@ from handbench.rigid import move_hand
 from handbench.synthesis import forearm
 from handbench.synthesis.library import LibraryGrasp
 
-# Fingers up, the palm half turned to the camera: the view that orientations vary about.
-BASE = Rotation.from_euler("y", -25, degrees=True) * Rotation.from_matrix(
+# Fingers up, seen from the thumb and the back of the hand: the view that orientations vary about.
+BASE = Rotation.from_euler("y", 120, degrees=True) * Rotation.from_matrix(
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 )
 SPREAD_DEG = 75.0
 SCRIPTS = {"hold": 0.5, "reach": 0.35, "release": 0.15}
 APPROACH_M = 0.07
+HAND_M = 0.17  # a hand's length in a grasp, for sizes in pictures
 
 
 @dataclass(frozen=True)
