@@ -6,7 +6,6 @@ docs/datasets/interhand26m.md says what to download and where it goes.
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from handbench.datasets.interhand26m_files import (
     annotation_files,
     human_list,
     image_folder,
+    official_name,
     read_cameras,
     read_fits,
     read_ids,
@@ -116,12 +116,12 @@ class InterHand26M:
         self._check_step(listing)
         plans, found = [], 0
         folders: dict[Path, set[str]] = {}
-        for rows in _groups(listing):
+        for rows in listing.groups():
             there = [row for row in rows if self._exists(listing, row, folders)]
             folders.clear()
             found += len(there)
             if there:
-                plans.append(_plan(self.split, listing, np.array(there), subset))
+                plans.append(_plan(self.split, listing, rows, np.array(there), subset))
         self.counts = {
             "listed": len(selected),
             "selected": len(listing.images),
@@ -148,7 +148,8 @@ class InterHand26M:
         camera = self._camera(plan)
         skipped = 0
         for i in range(plan.rows):
-            path = self.images / key["file_names"][i]
+            usual = official_name(plan.name, plan.camera, key["images"][i]["frame"])
+            path = self.images / key["odd_names"].get(i, usual)
             try:
                 if camera is None:
                     raise Skip(f"camera {plan.camera} is not in {self.files['camera'].name}")
@@ -209,7 +210,7 @@ class InterHand26M:
     def _check_step(self, listing: Listing) -> None:
         """The frame numbers' step tells 5 from 30 fps."""
         steps = Counter[int]()
-        for rows in _groups(listing):
+        for rows in listing.groups():
             steps.update(np.diff(listing.images["frame"][rows]).tolist())
         found = steps.most_common(1)[0][0] if steps else None
         other = {5: 30, 30: 5}[self.fps]
@@ -308,31 +309,31 @@ def _read_image(path: Path, size: tuple[int, int]) -> bytes:
 
 
 def _plan(
-    split: str, listing: Listing, rows: NDArray[np.int64], subset: NDArray[np.uint8]
+    split: str,
+    listing: Listing,
+    listed: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    subset: NDArray[np.uint8],
 ) -> SequencePlan:
-    """All that frames() needs of data.json goes along in the key, so that workers never read it."""
+    """A sequence of which `rows` of the `listed` rows have a picture.
+
+    All that frames() needs of data.json goes along in the key, so that workers never read it. The
+    usual step is that of the listed rows: a missing picture ends a clip.
+    """
     images = listing.images[rows]
     name = listing.sequences[images["sequence"][0]]
-    steps = np.diff(images["frame"])
-    usual = Counter(steps.tolist()).most_common(1)[0][0] if len(steps) else 0
+    steps, counts = np.unique(np.diff(listing.images["frame"][listed]), return_counts=True)
+    usual = steps[counts.argmax()] if len(steps) else 0
     key = {
         "capture": int(images["capture"][0]),
         "images": images,
         "annotations": listing.annotations[rows],
         "subset": subset[rows],
-        "clip": np.concatenate([[0], np.cumsum(steps > usual)]),
-        "file_names": [listing.file_name(row) for row in rows],
+        "clip": np.concatenate([[0], np.cumsum(np.diff(images["frame"]) > usual)]),
+        "odd_names": {i: odd for i, row in enumerate(rows) if (odd := listing.odd_name(row))},
     }
     camera = listing.cameras[images["camera"][0]]
     return SequencePlan(name, camera, f"{split}/{name}", len(rows), key)
-
-
-def _groups(listing: Listing) -> list[NDArray[np.int64]]:
-    """Row numbers of each sequence and camera; the listing is sorted."""
-    images = listing.images
-    changes = (np.diff(images["sequence"]) != 0) | (np.diff(images["camera"]) != 0)
-    cuts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(images)]
-    return [np.arange(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 def _chosen(subset: NDArray[np.uint8], annotation: str, version: str) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class Listing:
     def _image(self, v: dict, names: dict[str, dict[str, int]]) -> tuple:
         sequence = f"Capture{v['capture']}/{v['seq_name']}"
         camera = str(v["camera"])
-        if v["file_name"] != f"{sequence}/cam{camera}/image{v['frame_idx']}.jpg":
+        if v["file_name"] != official_name(sequence, camera, v["frame_idx"]):
             self.odd_names[v["id"]] = v["file_name"]
         sequence_at = names["sequence"].setdefault(sequence, len(names["sequence"]))
         camera_at = names["camera"].setdefault(camera, len(names["camera"]))
@@ -145,13 +145,27 @@ class Listing:
     def keep(self, rows: NDArray[np.bool_]) -> None:
         self.images, self.annotations = self.images[rows], self.annotations[rows]
 
+    def groups(self) -> list[NDArray[np.int64]]:
+        """Row numbers of each sequence and camera."""
+        images = self.images
+        changes = (np.diff(images["sequence"]) != 0) | (np.diff(images["camera"]) != 0)
+        cuts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(images)]
+        return [np.arange(a, b) for a, b in pairwise(cuts) if b > a]
+
+    def odd_name(self, row: int) -> str | None:
+        """File name of a row below images/{split}/ where it is not the official one."""
+        return self.odd_names.get(int(self.images[row]["id"])) if self.odd_names else None
+
     def file_name(self, row: int) -> str:
         """Path below images/{split}/, as data.json gives it."""
         image = self.images[row]
-        if int(image["id"]) in self.odd_names:
-            return self.odd_names[int(image["id"])]
         sequence, camera = self.sequences[image["sequence"]], self.cameras[image["camera"]]
-        return f"{sequence}/cam{camera}/image{image['frame']}.jpg"
+        return self.odd_name(row) or official_name(sequence, camera, image["frame"])
+
+
+def official_name(sequence: str, camera: str, frame: int) -> str:
+    """Where the release keeps a picture, below images/{split}/."""
+    return f"{sequence}/cam{camera}/image{frame}.jpg"
 
 
 class ByMoment:

@@ -98,7 +98,9 @@ class Fits:
         out = dict(hands)
         meshes = []
         for at, (side, hand) in enumerate(hands.items()):
-            if hand is None or row is None or not np.isfinite(row["pose"][at]).all():
+            if hand is None or row is None:
+                continue
+            if not all(np.isfinite(row[name][at]).all() for name in ("pose", "shape", "trans")):
                 continue
             model = _models(self.folder)[side]
             fitted, verts_m = self._fitted(model, hand, row, at, T)

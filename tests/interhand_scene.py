@@ -3,6 +3,8 @@
 `python tests/interhand_scene.py` writes tests/golden/interhand26m anew (split test).
 """
 
+import json
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from handbench import frames
+from handbench.datasets.interhand26m import InterHand26M
 from handbench.hand import Hand
 from handbench.raster import face_ids
 from handbench.records import Frame, HandRecord, Mesh, Scene
 from handbench.synthesis.interhand26m import write_tree
 
+TEST = "annotations/test/InterHand2.6M_test_{}.json"
 GOLDEN = Path(__file__).parent / "golden" / "interhand26m"
 STEP = 6  # frame numbers of the 5 fps release in val and test
 # capture, sequence, which hands
@@ -137,6 +141,36 @@ def _picture(meshes, models, K: NDArray, size: tuple[int, int], grey: bool) -> b
     if grey:
         image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+
+def write_mano(folder: Path) -> Path:
+    """The open hand in the form of a user's MANO files, and a regressor that knows its tips."""
+    folder.mkdir(exist_ok=True)
+    for side, hand in hands().items():
+        names = ("v_template", "weights", "J_regressor", "shapedirs", "posedirs")
+        content = {name: getattr(hand, name) for name in (*names, "hands_mean", "hands_components")}
+        with open(folder / f"MANO_{side.upper()}.pkl", "wb") as file:
+            pickle.dump({**content, "f": hand.faces.astype(np.uint32)}, file, protocol=2)
+    hand = hands()["right"]
+    rows = np.concatenate([hand.J_regressor, np.eye(778)[hand.tip_ids]])[frames.MANO_TIPS]
+    regressor = np.empty_like(rows)
+    regressor[frames.INTERHAND] = rows
+    np.save(folder / "J_regressor_mano_ih26m.npy", regressor)
+    return folder
+
+
+def read(raw: Path, **options) -> list[Frame]:
+    """All frames of split test of a raw tree."""
+    reader = InterHand26M("test", raw=raw, **options)
+    return [frame for plan in reader.plan() for frame in reader.frames(plan)]
+
+
+def edit(tree: Path, kind: str, change) -> None:
+    """Change one JSON file of a tree in place: change(content)."""
+    path = tree / TEST.format(kind)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

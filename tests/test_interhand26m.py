@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interhand_scene import GOLDEN, hands, truth
+from interhand_scene import GOLDEN, edit, hands, read, truth, write_mano
 
 from handbench import frames
 from handbench.datasets.interhand26m import InterHand26M
 from handbench.datasets.jsonstream import stream
-from handbench.errors import DataError, HandbenchError, UnknownName
+from handbench.errors import DataError
 from handbench.synthesis.interhand26m import write_tree
-
-TEST = "annotations/test/InterHand2.6M_test_{}.json"
 
 
 @pytest.fixture(autouse=True)
@@ -33,40 +31,8 @@ def mano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_mano(tmp_path_factory.mktemp("mano"))
 
 
-def write_mano(folder: Path) -> Path:
-    """The open hand in the form of a user's MANO files, and a regressor that knows its tips."""
-    folder.mkdir(exist_ok=True)
-    for side, hand in hands().items():
-        names = ("v_template", "weights", "J_regressor", "shapedirs", "posedirs")
-        content = {name: getattr(hand, name) for name in (*names, "hands_mean", "hands_components")}
-        with open(folder / f"MANO_{side.upper()}.pkl", "wb") as file:
-            pickle.dump({**content, "f": hand.faces.astype(np.uint32)}, file, protocol=2)
-    hand = hands()["right"]
-    rows = np.concatenate([hand.J_regressor, np.eye(778)[hand.tip_ids]])[frames.MANO_TIPS]
-    regressor = np.empty_like(rows)
-    regressor[frames.INTERHAND] = rows
-    np.save(folder / "J_regressor_mano_ih26m.npy", regressor)
-    return folder
-
-
-def read(raw: Path, **options) -> list:
-    reader = InterHand26M("test", raw=raw, **options)
-    return [frame for plan in reader.plan() for frame in reader.frames(plan)]
-
-
 def by_id(scene) -> dict:
     return {frame.id: frame for frame in scene}
-
-
-def edit(tree: Path, kind: str, change) -> None:
-    path = tree / TEST.format(kind)
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
-
-def first_image(tree: Path) -> Path:
-    return sorted(tree.rglob("*.jpg"))[0]
 
 
 def test_reads_back_what_the_scene_was():
@@ -158,6 +124,28 @@ def test_annotation_choices(tree):
         InterHand26M("test", raw=tree, annotation="human")
 
 
+def test_one_side_keeps_both_meshes(mano, monkeypatch):
+    monkeypatch.setenv("HANDBENCH_MANO", str(mano))
+    found = read(GOLDEN, side="right")
+    assert all(frame.left is None for frame in found)
+    assert [mesh.kind for mesh in found[0].scene.meshes] == ["right", "left"]
+
+
+def test_odd_file_names_are_taken_from_the_json(tree):
+    old = "Capture0/0266_dh_pray/cam400026/image2017.jpg"
+
+    def rename(data):
+        image = next(image for image in data["images"] if image["file_name"] == old)
+        image["file_name"] = "elsewhere/first.jpg"
+
+    edit(tree, "data", rename)
+    (tree / "images/test/elsewhere").mkdir()
+    (tree / "images/test" / old).rename(tree / "images/test/elsewhere/first.jpg")
+    frame = read(tree)[0]
+    assert frame.image_path == "images/test/elsewhere/first.jpg"
+    assert frame.frame_number == 2017
+
+
 def test_first_release_and_inner_folder(tree):
     old = tree / "annotations" / "all"
     (tree / "annotations" / "test").rename(old)
@@ -188,57 +176,7 @@ def test_missing_pictures_are_counted_and_break_the_clip(tree):
     assert reader.attributes()["missing"] == 1
     assert plan.rows == 2
     assert [f.order for f in reader.frames(plan)] == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (lambda p: p.write_bytes(p.read_bytes()[:3000]), "JPEG cut short"),
-        (lambda p: p.write_bytes(b"no picture"), "no JPEG"),
-        (lambda p: p.write_bytes(b""), "empty file"),
-        (lambda p: shutil.copy(sorted(p.parents[1].rglob("cam41*/*.jpg"))[0], p), "size of the"),
-        (lambda p: p.write_bytes(black(334, 512)), "picture all black"),
-    ],
-)
-def test_unusable_pictures_are_skipped_with_the_reason(tree, spoil, reason):
-    spoil(first_image(tree))
-    reader = InterHand26M("test", raw=tree)
-    found = [frame for plan in reader.plan() for frame in reader.frames(plan)]
-    assert len(found) == 17
-    assert [reason in key for key in reader.skipped] == [True]
-    with pytest.raises(DataError, match=r"image\d+\.jpg: .*" + reason):
-        read(tree, strict=True)
-
-
-def black(width: int, height: int) -> bytes:
-    import cv2
-
-    return cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8))[1].tobytes()
-
-
-def spoil_joint(joints):
-    joints["0"]["2017"]["world_coord"][3][1] = float("nan")
-
-
-def no_joint_valid(joints):
-    joints["0"]["2017"]["joint_valid"] = [[False]] * 42
-
-
-def no_moment(joints):
-    del joints["0"]["2017"]
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [(spoil_joint, "not finite"), (no_joint_valid, "no valid joint"), (no_moment, "moment not in")],
-)
-def test_unusable_moments_are_skipped_in_every_camera(tree, change, reason):
-    edit(tree, "joint_3d", change)
-    reader = InterHand26M("test", raw=tree)
-    found = [frame for plan in reader.plan() for frame in reader.frames(plan)]
-    assert len(found) == 16
-    assert sum(reader.skipped.values()) == 2
-    assert all(reason in key for key in reader.skipped)
+    assert [f.clip for f in reader.frames(plan)] == [0, 1]
 
 
 def test_absent_hands_are_told_by_the_flags_alone(tree):
@@ -257,80 +195,6 @@ def test_interacting_hand_without_joints_is_present_but_not_annotated(tree):
     frame = read(tree)[0]
     assert (frame.right.present, frame.left.present) == (1, 2)
     assert np.isnan(frame.left.joints_m).all()
-
-
-def remove(kind):
-    return lambda tree: (tree / TEST.format(kind)).unlink()
-
-
-def cut(kind):
-    return lambda tree: (tree / TEST.format(kind)).write_bytes(
-        (tree / TEST.format(kind)).read_bytes()[:900]
-    )
-
-
-def change_data(change):
-    return lambda tree: edit(tree, "data", change)
-
-
-def widen_step(data):
-    for image in data["images"]:
-        image["frame_idx"] = 2000 + (image["frame_idx"] - 2000) // 6
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (remove("camera"), r"test_camera\.json is missing: unpack"),
-        (remove("joint_3d"), r"test_joint_3d\.json is missing"),
-        (cut("data"), r"test_data\.json is not JSON .*cut short"),
-        (cut("camera"), r"test_camera\.json is not JSON .*cut short"),
-        (lambda tree: shutil.rmtree(tree / "images"), r"images/test does not exist; unpack"),
-        (lambda tree: [p.unlink() for p in tree.rglob("*.jpg")], r"none of the 18 images"),
-        (
-            change_data(lambda d: d["annotations"][2].update(joint_valid=[[1]] * 21)),
-            r"entry annotations/2: .*expected \(42, 1\), found \(21, 1\)",
-        ),
-        (
-            change_data(lambda d: d["images"][1].pop("camera")),
-            r"entry images/1: expected a field 'camera'",
-        ),
-        (
-            change_data(lambda d: d["annotations"].append(d["annotations"][0])),
-            r"19 annotations for 18 images; expected one an image",
-        ),
-        (
-            change_data(lambda d: d["images"].pop()),
-            r"an annotation names an image that the file does not list",
-        ),
-        (change_data(widen_step), r"expected a frame step of 6 at 5 fps, found 1.*--fps 30"),
-    ],
-)
-def test_broken_trees_are_one_line(tree, spoil, message):
-    spoil(tree)
-    with pytest.raises(DataError, match=message) as caught:
-        read(tree)
-    assert "\n" not in str(caught.value)
-
-
-def test_wrong_place_or_name(tree, tmp_path):
-    with pytest.raises(UnknownName, match="'test'"):
-        InterHand26M("tset", raw=tree)
-    with pytest.raises(DataError, match="needs --raw DIR"):
-        InterHand26M("test")
-    with pytest.raises(DataError, match="is not a folder"):
-        InterHand26M("test", raw=tmp_path / "nowhere")
-    marks = {
-        "DexYCB": "20200709-subject-01",
-        "HO-3D v2": "train/ABF10/rgb/0000.png",
-        "FreiHAND": "training/rgb",
-        "FPHA": "Hand_pose_annotation_v1",
-    }
-    for number, (name, mark) in enumerate(marks.items()):
-        other = tmp_path / str(number)
-        (other / mark).mkdir(parents=True)
-        with pytest.raises(HandbenchError, match=f"holds {name}, not interhand26m"):
-            InterHand26M("test", raw=other)
 
 
 def test_streaming_crosses_block_borders(tmp_path, monkeypatch):

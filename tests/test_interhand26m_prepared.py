@@ -111,7 +111,7 @@ def test_miniature_tree_to_hdf5_equals_the_scene(tmp_path):
 
 
 def test_fits_give_labels_and_the_reason_for_their_absence(tmp_path, monkeypatch):
-    from test_interhand26m import write_mano
+    from interhand_scene import write_mano
 
     monkeypatch.setenv("HANDBENCH_MANO", str(write_mano(tmp_path / "mano")))
     split, _ = prepare(GOLDEN, tmp_path / "data")

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from interhand_scene import GOLDEN
-from test_interhand26m import write_mano
+from interhand_scene import GOLDEN, write_mano
 
 from handbench.cli import COMMANDS, group
 from handbench.datasets.interhand26m import InterHand26M
