@@ -24,9 +24,10 @@ from handbench.synthesis.objects import SPLIT_OBJECTS, make
 from handbench.synthesis.placing import ShapedHand, Thing
 
 SEED = 2026
-SEEDS = {"train": 8, "val": 6, "test": 5}  # object seeds a class
-WANTED, TRIES = 4, 60  # grasps and tries a unit
-WEIGHTS = np.array([0.3, 0.25, 0.13, 0.1, 0.14, 0.08])  # of KINDS among the tries
+SEEDS = {"train": 10, "val": 8, "test": 7}  # object seeds a class
+# A unit fills some of these slots, with so many tries each.
+SLOT_KINDS = (*2 * ("power", "precision", "tripod", "lateral", "hook"), "lateral", "cradle")
+SLOTS, TRIES = 7, 14
 ALIKE_MM = 3.0  # nearer hands of one split are thinned out; also the least distance to train
 
 
@@ -43,18 +44,18 @@ def units() -> list[tuple[str, str, int]]:
 def build_unit(
     hand: Hand, name: str, seed: int
 ) -> tuple[NDArray[np.float32], ShapedHand, list[Grasp]]:
-    """Hand shape (10,), the hand, and the grasps found; at most two of a kind."""
+    """Hand shape (10,), the hand, and the grasps found, at most one a slot."""
     rng = np.random.default_rng([SEED, crc32(name.encode()), seed])
     shape = np.clip(rng.normal(0, 0.8, 10), -2, 2).astype(np.float32)
     shaped, thing = ShapedHand(hand, shape), Thing(make(name, seed), rng)
     found: list[Grasp] = []
-    for _ in range(TRIES):
-        kind = KINDS[rng.choice(len(KINDS), p=WEIGHTS)]
-        if sum(g.kind == kind for g in found) < (1 if kind == "cradle" else 2):
+    slots = rng.permutation(len(SLOT_KINDS))[:SLOTS]
+    for kind in (SLOT_KINDS[s] for s in slots):
+        for _ in range(TRIES):
             grasp = search(thing, shaped, kind, rng)
-            found += [grasp] if grasp else []
-        if len(found) == WANTED:
-            break
+            if grasp:
+                found.append(grasp)
+                break
     return shape, shaped, found
 
 

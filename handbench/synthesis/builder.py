@@ -17,7 +17,8 @@ class ObjectMesh:
 
     verts_m (V, 3); faces (F, 3) i4, counter-clockwise from outside; face_colours (F, 3) RGB 0..1;
     symmetries: (axis, fold) pairs of the shape, fold 0 = any angle; bars (B, 2, 3): ends of
-    the stretches a hand can close round, bar_kinds "body" or "handle" for each.
+    the stretches a hand can close round, bar_kinds "body" or "handle" for each, bar_fronts (B, 3)
+    the side of a handle that points away from the palm, zeros where any may.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ObjectMesh:
     diameter_m: float
     bars: NDArray[np.float64]
     bar_kinds: tuple[str, ...]
+    bar_fronts: NDArray[np.float64]
 
 
 class Builder:
@@ -39,6 +41,7 @@ class Builder:
         self.parts: list[tuple[Part, NDArray]] = []
         self.bars: list[tuple[NDArray, NDArray]] = []
         self.kinds: list[str] = []
+        self.fronts: list[tuple] = []
         self.symmetries: tuple[tuple[str, int], ...] = ()
 
     def vary(self, *sizes: float, spread: float = 0.1) -> tuple[float, ...]:
@@ -62,9 +65,10 @@ class Builder:
         painted = colour(centres) if callable(colour) else np.tile(colour, (len(centres), 1))
         self.parts.append((part, painted))
 
-    def bar(self, start: tuple, end: tuple, kind: str = "body") -> None:
+    def bar(self, start: tuple, end: tuple, kind: str = "body", front: tuple = (0, 0, 0)) -> None:
         self.bars.append((np.array(start, float), np.array(end, float)))
         self.kinds.append(kind)
+        self.fronts.append(front)
 
     def finish(self, name: str, seed: int) -> ObjectMesh:
         starts = np.cumsum([0] + [len(part[0]) for part, _ in self.parts])
@@ -75,15 +79,15 @@ class Builder:
         bars = np.array(self.bars).reshape(-1, 2, 3) - centre
         colours = np.concatenate([c for _, c in self.parts]).clip(0, 1).astype(np.float32)
         diameter = 2 * float(np.linalg.norm(verts, axis=1).max())
-        kinds = tuple(self.kinds)
         return ObjectMesh(
-            name,
-            seed,
-            verts,
-            faces.astype(np.int32),
-            colours,
-            self.symmetries,
-            diameter,
-            bars,
-            kinds,
+            name=name,
+            seed=seed,
+            verts_m=verts,
+            faces=faces.astype(np.int32),
+            face_colours=colours,
+            symmetries=self.symmetries,
+            diameter_m=diameter,
+            bars=bars,
+            bar_kinds=tuple(self.kinds),
+            bar_fronts=np.array(self.fronts, float).reshape(-1, 3),
         )

@@ -173,13 +173,25 @@ def gradient(grid: Grid, points: NDArray) -> NDArray[np.float64]:
 
 @njit(cache=True)
 def distances(points, verts, faces):
-    """Unsigned distance (P,) from points to a mesh, over all triangles."""
+    """Unsigned distance (P,) from points to a mesh, over all triangles.
+
+    A triangle is passed over when its first corner is too far for any of it to be nearer.
+    """
+    reach = np.empty(len(faces))
+    for f in range(len(faces)):
+        a, b, c = verts[faces[f, 0]], verts[faces[f, 1]], verts[faces[f, 2]]
+        reach[f] = np.sqrt(max(((b - a) ** 2).sum(), ((c - a) ** 2).sum()))
     out = np.full(len(points), np.inf)
     for i in range(len(points)):
+        best = np.inf
         for f in range(len(faces)):
-            a, b, c = verts[faces[f, 0]], verts[faces[f, 1]], verts[faces[f, 2]]
-            out[i] = min(out[i], point_triangle(points[i], a, b, c))
-    return np.sqrt(out)
+            a = verts[faces[f, 0]]
+            dx, dy, dz = points[i, 0] - a[0], points[i, 1] - a[1], points[i, 2] - a[2]
+            if dx * dx + dy * dy + dz * dz <= (best + reach[f]) ** 2:
+                b, c = verts[faces[f, 1]], verts[faces[f, 2]]
+                best = min(best, np.sqrt(point_triangle(points[i], a, b, c)))
+        out[i] = best
+    return out
 
 
 @njit(cache=True, fastmath=True)

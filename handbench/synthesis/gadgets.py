@@ -24,7 +24,7 @@ def marker(b: Builder) -> None:
     ink, shell = b.colour(), b.grey(0.9)
     low = [(0, -0.5), (0.9, -0.5), (1, -0.48), (1, -0.42), (1, 0.1), (1, 0.18), (0.88, 0.185)]
     high = [(0.97, 0.19), (0.97, 0.46), (0.7, 0.5), (0, 0.5)]
-    part = revolve([(x * r, z * h) for x, z in low + high], 16)
+    part = revolve([(x * r, z * h) for x, z in low + high], 20)
     b.add(part, stripes(shell, (-h, -0.42 * h, ink), (0.1 * h, 0.18 * h, ink), (0.185 * h, h, ink)))
     b.bar((0, 0, -0.45 * h), (0, 0, 0.45 * h))
     b.symmetries = (("z", 0),)
@@ -34,7 +34,7 @@ def screwdriver(b: Builder) -> None:
     r, h, shaft = b.vary(0.0155, 0.1, 0.095)
     grip, ring = b.colour(), b.colour(0.2, 0.25)
     waist = [(0.7, 0.0), (1, 0.06), (1, 0.45), (0.95, 0.55), (0.68, 0.78), (0.85, 0.9), (0.8, 1)]
-    part = revolve([(0, 0), *((x * r, z * h) for x, z in waist), (0, h)], 12, 1, 2.6)
+    part = revolve([(0, 0), *((x * r, z * h) for x, z in waist), (0, h)], 18, 1, 2.6)
     b.add(part, stripes(grip, (0.55 * h, 0.78 * h, ring), (0, 0.06 * h, ring)))
     rod = [(0.003, h - 0.002), (0.003, h + shaft - 0.01), (0.0045, h + shaft - 0.006)]
     tip = [(0.004, h + shaft)]
@@ -83,7 +83,7 @@ def drill(b: Builder) -> None:
     foot = box((0.078 * size, 0.056 * size, 0.034 * size), 0.005, ((), (), (0.4,)))
     place = (path[-1, 0] - 0.002, 0, -0.135 * size)
     b.add(move(foot, place), lambda c: np.where(c[:, 2:] > place[2] + 0.006, shell, dark))
-    b.bar(tuple(path[2]), tuple(path[10]), "handle")
+    b.bar(tuple(path[10]), tuple(path[2]), "handle", (1, 0, 0))
 
 
 def hammer(b: Builder) -> None:
@@ -108,7 +108,7 @@ def hammer(b: Builder) -> None:
 
     claw = bend(box((0.45 * head, 0.02, 0.018), 0.002, (np.linspace(-0.8, 0.8, 6), (), ())), curve)
     b.add(move(claw, (-0.3 * head, 0, length - 0.006), turn_about("z", 180)), STEEL * 0.9)
-    b.bar((0, 0, 0.06 * length), (0, 0, 0.45 * length), "handle")
+    b.bar((0, 0, 0.06 * length), (0, 0, 0.45 * length), "handle", (1, 0, 0))
 
 
 def scissors(b: Builder) -> None:

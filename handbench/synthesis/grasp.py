@@ -257,7 +257,7 @@ def _is_held(
     if kind not in ("hook", "cradle"):
         thumb, rest = (normals[m].mean(0) for m in (part == 1, part > 1))
         cosine = thumb @ rest / max(np.linalg.norm(thumb) * np.linalg.norm(rest), 1e-9)
-        if cosine > (-0.2 if kind == "power" else -0.5):
+        if cosine > (0.1 if kind == "power" else -0.5):
             return False
     gravity = None if plan.gravity is None else plan.turn.T @ plan.gravity
     centred = points - thing.centre

@@ -186,11 +186,9 @@ def _across_palm(
     along = (end - start) / length
     if rng.random() < (0.15 if is_handle else 0.5):
         along, start, end = -along, end, start
-    middle = (start + end) / 2
-    body = thing.centre - middle
-    body -= along * (body @ along)
-    if is_handle and np.linalg.norm(body) > 0.006:
-        side, roll = body, rng.uniform(-50, 50)
+    middle, front = (start + end) / 2, thing.mesh.bar_fronts[bar]
+    if front.any():
+        side, roll = front, rng.uniform(-50, 50)
     else:
         side, roll = np.cross(along, rng.normal(size=3)), 0.0
         if thing.mesh.bar_kinds[bar] == "body" and len(thing.mesh.bars) == 3:  # a box: flat on
@@ -245,10 +243,10 @@ def _pinch(
         return None
     middle = options[:, :3] - options[:, 3:6] * options[:, 6:] / 2
     off = np.linalg.norm(middle - thing.centre, axis=1)
-    weight = np.exp(-((off / 0.05) ** 2)) + 0.02
+    weight = np.exp(-((off / 0.05) ** 2)) + 0.004
     verts = hand.verts(plan.angles)[hand.part != 1]
     point, normal = site
-    for _ in range(25):
+    for _ in range(60):
         first, outward = np.split(options[rng.choice(len(options), p=weight / weight.sum())], [3])
         lean = Rotation.from_rotvec(rng.normal(0, 0.12, 3)).as_matrix()
         target = lean @ _frame(-normal, rng.normal(size=3))

@@ -119,7 +119,7 @@ def cup(b: Builder, d: float, h: float, flare: float, loop: float, bar: float) -
     path = arc((middle - 0.004, 0), (loop + bar, tall), -84, 84, 15)
     b.add(tube(path, bar, 10, 1.4), body)
     reach = middle - 0.004 + loop + bar
-    b.bar((reach, 0, -0.6 * tall), (reach, 0, 0.6 * tall), "handle")
+    b.bar((reach, 0, -0.6 * tall), (reach, 0, 0.6 * tall), "handle", (-1, 0, 0))
     if middle < 0.045:
         b.bar((0, 0, -top), (0, 0, top))
 
