@@ -150,8 +150,8 @@ def _fits(frame: Frame, hands: Mapping[str, Hand]) -> dict[str, Any]:
             -R.T @ t,
         )
         pose[0, 3:] -= model.hands_mean
-        out[side] = {"pose": pose[0].tolist(), "shape": shape[0].tolist()}
-        out[side]["trans"] = trans[0].tolist()
+        fit = {"pose": pose[0], "shape": shape[0], "trans": trans[0]}
+        out[side] = {name: _plain(values) for name, values in fit.items()}
     return out
 
 
