@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from handbench.errors import ShapeError
+from handbench.errors import HandbenchError, ShapeError
 from handbench.frames import MANO_TIPS
 from handbench.hand import Hand
 from handbench.methods.parts.dense_stack import H2ONetBackbone
@@ -20,9 +20,10 @@ from handbench.methods.parts.orientation import OrientationHead
 from handbench.methods.parts.spiral import SpiralConv, SpiralUp
 from handbench.methods.parts.surface import surface_errors
 from handbench.rotations import axis_angle_to_matrix, six_d_to_matrix
-from handbench.topology import SIZES, Topology, build
+from handbench.topology import SIZES, Topology, build, load
 
 Batch = dict[str, torch.Tensor]
+FOREIGN = ("mano_layer.", "mano_joint_reg_copy")  # of released files: MANO's arrays, a spare copy
 
 
 class MeshDecoder(nn.Module):
@@ -59,8 +60,8 @@ class H2ONet(nn.Module):
     Losses on the turned mesh train the orientation alone (detached as in the released code).
 
     width, units, up, decoder, hidden, first_stack: sizes; the defaults are the published ones.
-    up_form: how the mesh hierarchy goes up (handbench.upsampling.FORMS); topology: a hierarchy to
-    use in place of the hand's own. stage: 1 without, 2 with the losses on orientation (section
+    up_form: how the mesh hierarchy goes up (handbench.upsampling.FORMS); topology: a hierarchy,
+    or its file, to use in place of the hand's own. stage: 1 without, 2 with the losses on orientation (section
     3.4). smooth: rounded L1 on tenfold metres, for short training. weight_*: of loss terms.
     """
 
@@ -93,7 +94,7 @@ class H2ONet(nn.Module):
         hidden: int = 1024,
         first_stack: bool = True,
         up_form: str = "barycentric",
-        topology: Topology | None = None,
+        topology: Topology | str | None = None,
         stage: int = 2,
         smooth: bool = False,
         weight_2d: float = 1.0,
@@ -108,7 +109,8 @@ class H2ONet(nn.Module):
         self.backbone = H2ONetBackbone(width, units, up, decoder[0], crop_px, first_stack)
         cells = (crop_px // 32) ** 2
         rotation = OrientationHead(8 * width, cells, hidden)
-        self.decoder3d = MeshDecoder(topology or build(hand, up_form), tuple(decoder), rotation)
+        meshes = load(topology, hand) if isinstance(topology, str) else topology
+        self.decoder3d = MeshDecoder(meshes or build(hand, up_form), tuple(decoder), rotation)
         self.mano_joint_reg = nn.Parameter(torch.tensor(joint_regressor(hand), dtype=torch.float32))
         wrist = hand.rest_joints(np.concatenate([np.zeros((1, 10)), np.eye(10)]))[:, 0]
         for name, value in (("wrist", wrist[0]), ("wrist_by_shape", wrist[1:] - wrist[0])):
@@ -117,6 +119,20 @@ class H2ONet(nn.Module):
         self.wrist: torch.Tensor
         self.wrist_by_shape: torch.Tensor
         self.faces: torch.Tensor
+
+    @classmethod
+    def from_released(cls, hand: Hand, weights: Batch, topology: Topology | None) -> "H2ONet":
+        """The authors' network on their own mesh hierarchy. Raises HandbenchError without one."""
+        if topology is None:
+            raise HandbenchError(
+                "h2onet's released weights fit its authors' mesh hierarchy alone: give --topology "
+                "template.ply or transform.pkl, from the folder template/ of the repositories "
+                "SeanChenxy/HandMesh and hxwork/H2ONet_Pytorch (the same files)"
+            )
+        method = cls(hand, topology=topology)
+        kept = {k: v for k, v in weights.items() if not k.startswith(FOREIGN)}
+        method.load_state_dict(kept)
+        return method
 
     def forward(self, batch: Batch) -> Batch:
         """image (B,3,S,S) -> points (B,·,3) m: verts_m, joints_m relative to the wrist, turned;
