@@ -61,8 +61,9 @@ class H2ONet(nn.Module):
 
     width, units, up, decoder, hidden, first_stack: sizes; the defaults are the published ones.
     up_form: how the mesh hierarchy goes up (handbench.upsampling.FORMS); topology: a hierarchy,
-    or its file, to use in place of the hand's own. stage: 1 without, 2 with the losses on orientation (section
-    3.4). smooth: rounded L1 on tenfold metres, for short training. weight_*: of loss terms.
+    or its file, to use in place of the hand's own. stage: 1 without, 2 with the losses on
+    orientation (section 3.4). smooth: rounded L1 on tenfold metres, for short training.
+    weight_*: of loss terms.
     """
 
     inputs, crop_px, frames, hands = ("image",), 128, 1, 1
