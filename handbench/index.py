@@ -81,7 +81,9 @@ class Index:
 
 def build(parts: list[Path], advice: str) -> Index:
     """The index of these part files. Raises DataError for an id that is in two of them."""
-    counts, names, tables = [], set(), {table: set() for table in TABLES}
+    counts: list[int] = []
+    names: set[str] = set()
+    tables: dict[str, set[str]] = {table: set() for table in TABLES}
     for path in parts:
         with reading(path, advice) as file:
             counts.append(len(file["id"]))

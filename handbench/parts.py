@@ -135,10 +135,10 @@ class Part:
     def _put(self, frame: Frame, column: Column, value: Any) -> None:
         if value is None or (column.optional and not self.store_verts):
             return
-        if np.shape(value) != column.shape:
-            raise ShapeError(
-                f"{frame.id}: {column.path} is {np.shape(value)}, expected {column.shape}"
-            )
+        plain = not isinstance(value, tuple | list)
+        shape = getattr(value, "shape", ()) if plain else np.shape(value)
+        if shape != column.shape:
+            raise ShapeError(f"{frame.id}: {column.path} is {shape}, expected {column.shape}")
         if column.path not in self.arrays:
             self.arrays[column.path] = column.blank(self.rows)
         self.arrays[column.path][self.count] = value

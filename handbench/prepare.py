@@ -20,13 +20,13 @@ import numpy as np
 from handbench import __version__, files
 from handbench.console import progress, say
 from handbench.errors import DataError
-from handbench.hand import default_hand
+from handbench.hand import Hand
 from handbench.index import build
 from handbench.rules import DEFAULT, balance
 from handbench.schema import CAMERA_FRAME, SIDES
 from handbench.store import Columns, command, open_split, read_attributes, reading
 from handbench.summary import Estimate, Summary, finite
-from handbench.tasks import Job, Task, divide, run
+from handbench.tasks import Job, Task, divide, hands_of, run
 
 JOINT_ORDER = "wrist, thumb 1-4, index 1-4, middle 1-4, ring 1-4, little 1-4; base to tip"
 
@@ -110,8 +110,7 @@ def _job(
 
     `plan` is a digest of everything that decides the files' bytes but the code itself.
     """
-    own = getattr(reader, "hands", None)
-    hands = own() if own else tuple(default_hand(side) for side in SIDES)
+    hands = hands_of(reader)
     attributes = {
         "unit": "m",
         "frame": CAMERA_FRAME,
@@ -134,7 +133,7 @@ def _job(
     for value in (attributes, [task.describe() for task in tasks]):
         digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     own_attributes = {"handbench": __version__, "plan": digest.hexdigest()}
-    return Job(reader, hands, folder, {**attributes, **own_attributes}, store_verts)
+    return Job(reader, folder, {**attributes, **own_attributes}, store_verts)
 
 
 @contextmanager
@@ -209,14 +208,14 @@ def _write_index(job: Job, tasks: Sequence[Task], advice: str) -> None:
             f"{job.folder}: no frame could be used ({reasons or 'the reader gave none'})"
         )
     attributes = {**job.attributes, "skipped": dict(skipped)}
-    attributes["labels"] = _balance(index.columns, job.hands)
+    attributes["labels"] = _balance(index.columns, job.hands[0])
     if hasattr(job.reader, "summary"):
         attributes["variety"] = job.reader.summary(index.columns)
     objects = job.reader.objects() if hasattr(job.reader, "objects") else {}
     index.write(job.folder / "index.h5", attributes, objects)
 
 
-def _balance(columns: Columns, hands: tuple[Any, Any]) -> dict[str, Any]:
+def _balance(columns: Columns, hand: Hand) -> dict[str, Any]:
     """How both label rules divide the labelled hands, and how far they agree."""
     labelled = [columns[f"{side}/visibility/source"] > 0 for side in SIDES]
     if not any(mask.any() for mask in labelled):
@@ -230,4 +229,4 @@ def _balance(columns: Columns, hands: tuple[Any, Any]) -> dict[str, Any]:
         )
         for name in ("finger_count", "hand")
     )
-    return finite(balance(counts, shares, np.bincount(hands[0].vertex_part, minlength=6)))
+    return finite(balance(counts, shares, np.bincount(hand.vertex_part, minlength=6)))

@@ -93,5 +93,5 @@ def _present(reader_class: Any, raw: str | Path | None, options: Options) -> Ite
         yield reader
     if len(failures) == len(reader_class.splits):
         raise failures[0][1]
-    for split, error in failures:
-        say(f"not there:  {reader_class.name}/{split}: {error}")
+    for split, reason in failures:
+        say(f"not there:  {reader_class.name}/{split}: {reason}")

@@ -68,6 +68,13 @@ def reading(path: Path, advice: str) -> Iterator[h5py.File]:
             raise DataError(f"{path} is damaged ({error}): run  {advice} --force") from error
 
 
+def decode(encoded: bytes, flags: int) -> NDArray[np.uint8] | None:
+    """The picture in encoded JPEG or PNG bytes, channels as OpenCV has them; None: not readable."""
+    data = np.frombuffer(encoded, np.uint8)
+    picture = cv2.imdecode(data, flags) if data.size else None
+    return None if picture is None else np.asarray(picture, np.uint8)
+
+
 def read_text(dataset: h5py.Dataset) -> NDArray:
     return np.char.decode(dataset[()].astype("S"), "utf-8").astype(str)
 
@@ -228,19 +235,17 @@ class Split:
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """The decoded image (h,w,3), RGB, not turned by EXIF. Raises DataError naming the row."""
-        encoded = np.frombuffer(self.image_bytes(row), np.uint8)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        picture = cv2.imdecode(encoded, flags) if encoded.size else None
+        picture = decode(self.image_bytes(row), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if picture is None:
             raise DataError(f"{self.name}: the image of {self.columns['id'][row]} is not readable")
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        return np.ascontiguousarray(picture[:, :, ::-1])
 
     def segmentation(self, row: int) -> NDArray[np.uint8] | None:
         """(h,w): 0 background, 1 right, 2 left, 3 object, 4 hand, 255 void; None: not stored."""
-        encoded = np.frombuffer(self._part(row).read("segmentation", self.row[row]), np.uint8)
-        if not encoded.size:
+        encoded = self._part(row).read("segmentation", self.row[row])
+        if not encoded:
             return None
-        picture = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        picture = decode(encoded, cv2.IMREAD_UNCHANGED)
         if picture is None or picture.ndim != 2:
             raise DataError(f"{self.name}: the segmentation of row {row} is not readable")
         return picture

@@ -9,17 +9,19 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from handbench.errors import DataError, HandbenchError
+from handbench.hand import Hand, default_hand
 from handbench.parts import Part
 from handbench.records import Frame, HandLabels, SequencePlan
+from handbench.store import decode
 
 LEAST_ROWS, USUAL_ROWS, MOST_ROWS = 32, 512, 1024
 PARTS = 8  # a small split is cut into about so many, so that a few processes have work
@@ -77,15 +79,28 @@ def _first(plan: Sequence[SequencePlan], limit: int | None) -> Iterator[tuple[Se
         left -= take
 
 
+def hands_of(reader: Any) -> tuple[Hand, Hand]:
+    """Right and left hand model: the reader's own, else the ones in use here."""
+    own = getattr(reader, "hands", None)
+    return own() if own else (default_hand("right"), default_hand("left"))
+
+
 @dataclass(frozen=True)
 class Job:
-    """What a process needs to make parts of one split: the reader, its hands, where to write."""
+    """What a process needs to make parts of one split: the reader, where to write, and what."""
 
     reader: Any
-    hands: tuple[Any, Any]
     folder: Path
     attributes: Mapping[str, Any]
     store_verts: bool = False
+
+    @cached_property
+    def hands(self) -> tuple[Hand, Hand]:
+        return hands_of(self.reader)
+
+    def __reduce__(self) -> tuple:
+        # without the hand models, megabytes which each process opens for itself
+        return Job, (self.reader, self.folder, self.attributes, self.store_verts)
 
     def make(self, task: Task, advance: Callable[[], None]) -> None:
         """Read, label and write one part; the same bytes whoever makes it."""
@@ -110,7 +125,9 @@ class Job:
 
         mask = None
         if frame.segmentation:
-            mask = cv2.imdecode(np.frombuffer(frame.segmentation, np.uint8), cv2.IMREAD_UNCHANGED)
+            mask = decode(frame.segmentation, cv2.IMREAD_UNCHANGED)
+            if mask is None:
+                raise DataError(f"{frame.id}: its segmentation cannot be decoded")
         fitted = any(hand and hand.mano_valid == 2 for hand in (frame.right, frame.left))
         source = getattr(self.reader, "label_source", 2 if fitted else 1)
         labels, drawn = label_scene(frame.scene, *self.hands, mask=mask, source=source)
