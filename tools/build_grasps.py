@@ -24,7 +24,7 @@ from handbench.synthesis.objects import SPLIT_OBJECTS, make
 from handbench.synthesis.placing import ShapedHand, Thing
 
 SEED = 2026
-SEEDS = {"train": 10, "val": 8, "test": 7}  # object seeds a class
+SEEDS = {"train": 8, "val": 7, "test": 6}  # object seeds a class
 # A unit fills some of these slots, with so many tries each.
 SLOT_KINDS = (*2 * ("power", "precision", "tripod", "lateral", "hook"), "lateral", "cradle")
 SLOTS, TRIES = 7, 14

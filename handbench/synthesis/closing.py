@@ -198,10 +198,24 @@ def close(
 
     grid: the object's distances in its model frame; turn (3, 3), shift (3,): model -> hand frame.
     """
-    geometry = (finger.rest, finger.weights, finger.link, finger.joints, finger.axes)
-    closing = tuple(np.ascontiguousarray(a, np.float64) for a in (starts, rates, tops))
-    place = (np.ascontiguousarray(turn), np.ascontiguousarray(shift))
-    return Closed(*_close(*geometry, *closing, grid.values, grid.origin, grid.step, *place))
+    arrays = (starts, rates, tops, turn, shift)
+    starts, rates, tops, turn, shift = (np.ascontiguousarray(a, np.float64) for a in arrays)
+    closed = _close(
+        finger.rest,
+        finger.weights,
+        finger.link,
+        finger.joints,
+        finger.axes,
+        starts,
+        rates,
+        tops,
+        grid.values,
+        grid.origin,
+        grid.step,
+        turn,
+        shift,
+    )
+    return Closed(*closed)
 
 
 @njit(cache=True)

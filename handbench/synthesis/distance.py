@@ -23,34 +23,52 @@ class Grid:
 
 
 @njit(cache=True)
+def _dot(u, v):
+    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+
+
+@njit(cache=True)
+def _away(p, q):
+    """p - q as a tuple: arrays would be allocated in the innermost loop."""
+    return p[0] - q[0], p[1] - q[1], p[2] - q[2]
+
+
+@njit(cache=True)
+def _mix(u, v, s, w, t):
+    """Squared length of u - v s - w t."""
+    x, y, z = (
+        u[0] - v[0] * s - w[0] * t,
+        u[1] - v[1] * s - w[1] * t,
+        u[2] - v[2] * s - w[2] * t,
+    )
+    return x * x + y * y + z * z
+
+
+@njit(cache=True)
 def point_triangle(p, a, b, c):
     """Squared distance from a point to a triangle (Ericson 2005, section 5.1.5)."""
-    ab, ac, ap = b - a, c - a, p - a
-    d1, d2 = np.dot(ab, ap), np.dot(ac, ap)
+    ab, ac, ap = _away(b, a), _away(c, a), _away(p, a)
+    d1, d2 = _dot(ab, ap), _dot(ac, ap)
     if d1 <= 0 and d2 <= 0:
-        return np.dot(ap, ap)
-    bp = p - b
-    d3, d4 = np.dot(ab, bp), np.dot(ac, bp)
+        return _dot(ap, ap)
+    bp = _away(p, b)
+    d3, d4 = _dot(ab, bp), _dot(ac, bp)
     if d3 >= 0 and d4 <= d3:
-        return np.dot(bp, bp)
+        return _dot(bp, bp)
     vc = d1 * d4 - d3 * d2
     if vc <= 0 and d1 >= 0 and d3 <= 0:
-        q = ap - ab * (d1 / (d1 - d3))
-        return np.dot(q, q)
-    cp = p - c
-    d5, d6 = np.dot(ab, cp), np.dot(ac, cp)
+        return _mix(ap, ab, d1 / (d1 - d3), ac, 0.0)
+    cp = _away(p, c)
+    d5, d6 = _dot(ab, cp), _dot(ac, cp)
     if d6 >= 0 and d5 <= d6:
-        return np.dot(cp, cp)
+        return _dot(cp, cp)
     vb = d5 * d2 - d1 * d6
     if vb <= 0 and d2 >= 0 and d6 <= 0:
-        q = ap - ac * (d2 / (d2 - d6))
-        return np.dot(q, q)
+        return _mix(ap, ac, d2 / (d2 - d6), ab, 0.0)
     va = d3 * d6 - d5 * d4
     if va <= 0 and d4 - d3 >= 0 and d5 - d6 >= 0:
-        q = bp - (c - b) * ((d4 - d3) / ((d4 - d3) + (d5 - d6)))
-        return np.dot(q, q)
-    q = ap - (ab * vb + ac * vc) / (va + vb + vc)
-    return np.dot(q, q)
+        return _mix(bp, _away(c, b), (d4 - d3) / ((d4 - d3) + (d5 - d6)), ab, 0.0)
+    return _mix(ap, ab, vb / (va + vb + vc), ac, vc / (va + vb + vc))
 
 
 @njit(cache=True)

@@ -20,7 +20,6 @@ CONTACT_M = 0.0012  # skin this near the surface touches it
 DEEPEST_M = 0.0025  # soft skin may give way this much
 MOST_CROSSED = 12  # vertices of the hand inside another part of it
 FRICTION = 0.6
-KINDS = tuple(PLACES)
 # flexion of the three joints a step, degrees: from even curling to hooking, for fingers and thumb
 CURLS = np.radians([[2.5, 2.5, 1.6], [2.5, 1.4, 0.8], [1.5, 2.8, 1.8], [0.9, 2.8, 2.0]])
 THUMB_CURLS = np.radians([[1.5, 2.2, 2.2], [2.0, 1.2, 0.8], [0.8, 1.6, 2.6]])
@@ -131,7 +130,7 @@ def _close_fingers(
         points = (verts - plan.shift) @ plan.turn
         nearest = points[[thing.distance(points).argmin()]]
         pull += plan.turn @ distance.gradient(thing.grid, nearest)[0]
-    return angles, touching, pull / max(np.linalg.norm(pull), 1e-9)
+    return angles, touching, pull / max(float(np.linalg.norm(pull)), 1e-9)
 
 
 def _oppose_thumb(

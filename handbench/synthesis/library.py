@@ -18,8 +18,8 @@ KINDS = ("power", "precision", "tripod", "lateral", "hook", "cradle")
 class LibraryGrasp:
     """A right hand holding an object.
 
-    Hand frame: zero global rotation, wrist joint at the origin: add nothing to `Hand.pose` output
-    but subtract its joint 0. T_hand_object (4, 4) brings `objects.make(object_name, object_seed)`
+    Hand frame: zero global rotation, wrist joint at the origin, that is `Hand.pose` output minus
+    its joint 0. T_hand_object (4, 4) brings `objects.make(object_name, object_seed)`
     into it (metres). Poses (48,) are axis-angle, mean included, first three zero: pose holds,
     pose_open has not yet closed, pose_alt holds with one or two fingers lifted. approach (3,):
     unit direction in which the object leaves the open hand. contact (6,): palm, thumb … little

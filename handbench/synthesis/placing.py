@@ -18,6 +18,7 @@ from handbench.synthesis.closing import CHAINS, Finger, fingers
 
 CLEAR_M = 0.0005  # an open hand keeps this far from the object
 FAR_M = 0.25
+HEAVY_M3, LEVER_M = 3e-4, 0.06  # what is larger is only pinched this near to its mass centre
 
 
 class ShapedHand:
@@ -28,6 +29,8 @@ class ShapedHand:
         rest = hand.v_template + hand.shapedirs @ self.shape
         self.fingers: list[Finger] = fingers(hand, rest)
         assert hand.joint_limits_deg is not None
+        assert hand.joint_axes is not None
+        self.axes = hand.joint_axes
         self.limits = np.radians(hand.joint_limits_deg)
         self.part = np.asarray(hand.vertex_part)
         loop, middle = hand.wrist_loop, len(rest)
@@ -37,7 +40,7 @@ class ShapedHand:
 
     def to_pose(self, angles: NDArray) -> NDArray:
         """Axis-angle (48,) of angles (16, 3): abduction after flexion after twist."""
-        axes = self.hand.joint_axes
+        axes = self.axes
         flexion, abduction, twist = (
             Rotation.from_rotvec(angles[:, k, None] * axes[:, k]) for k in range(3)
         )
@@ -79,6 +82,7 @@ class Thing:
         self.grid = distance.grid(mesh.verts_m, mesh.faces)
         a, b, c = (mesh.verts_m[mesh.faces[:, k]] for k in range(3))
         volumes = np.einsum("ij,ij->i", a, np.cross(b, c))
+        self.is_heavy = volumes.sum() / 6 > HEAVY_M3
         self.centre = (volumes[:, None] * (a + b + c)).sum(0) / (4 * volumes.sum())
         self.pinches = self._find_pinches(rng)
 
@@ -165,7 +169,7 @@ def place_power(thing: Thing, hand: ShapedHand, rng: np.random.Generator) -> Pla
     """A bar of the object across the palm, pushed up to it."""
     if not len(thing.mesh.bars):
         return None
-    k = rng.integers(len(thing.mesh.bars))
+    k = int(rng.integers(len(thing.mesh.bars)))
     return _across_palm(thing, hand, rng, k, "power", (4, 30))
 
 
@@ -182,7 +186,7 @@ def _across_palm(
 ) -> Plan | None:
     start, end = thing.mesh.bars[bar]
     is_handle = thing.mesh.bar_kinds[bar] == "handle"
-    length = np.linalg.norm(end - start)
+    length = float(np.linalg.norm(end - start))
     along = (end - start) / length
     if rng.random() < (0.15 if is_handle else 0.5):
         along, start, end = -along, end, start
@@ -238,11 +242,12 @@ def _pinch(
     widest_m: float,
 ) -> Plan | None:
     """Puts one of two opposite surface points at a site of the skin, the object beyond it."""
-    options = thing.pinches[thing.pinches[:, 6] < widest_m]
-    if not len(options):
-        return None
-    middle = options[:, :3] - options[:, 3:6] * options[:, 6:] / 2
+    middle = thing.pinches[:, :3] - thing.pinches[:, 3:6] * thing.pinches[:, 6:] / 2
     off = np.linalg.norm(middle - thing.centre, axis=1)
+    fits = (thing.pinches[:, 6] < widest_m) & (off < (LEVER_M if thing.is_heavy else np.inf))
+    if not fits.any():
+        return None
+    options, off = thing.pinches[fits], off[fits]
     weight = np.exp(-((off / 0.05) ** 2)) + 0.004
     verts = hand.verts(plan.angles)[hand.part != 1]
     point, normal = site
