@@ -30,7 +30,7 @@ def uniforms(seed: int, epoch: int, index: NDArray, count: int) -> NDArray[np.fl
     key = _mix(key ^ (start[1:] + _STEP))
     stream = _mix(key ^ (np.asarray(index, np.uint64) + _STEP))  # (B,)
     counter = np.arange(1, count + 1, dtype=np.uint64) * _STEP
-    return (_mix(stream[:, None] + counter) >> np.uint64(11)) * 2.0**-53
+    return (_mix(stream[:, None] + counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def normals(seed: int, epoch: int, index: NDArray, count: int) -> NDArray[np.float64]:

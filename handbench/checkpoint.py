@@ -14,7 +14,19 @@ from handbench.files import replacing
 from handbench.hand import default_hand
 from handbench.recipe import Recipe, from_dict, method_options
 from handbench.registry import load as load_name
+from handbench.released import import_released
 from handbench.runs import Run
+
+__all__ = [
+    "build",
+    "import_released",
+    "load_backbone",
+    "newest",
+    "read",
+    "save",
+    "start_from",
+    "trained",
+]
 
 FORMAT = "handbench-checkpoint"
 State = dict[str, Any]
@@ -91,14 +103,14 @@ def newest(run: Run) -> State | None:
     return None
 
 
-def build(recipe: Recipe) -> torch.nn.Module:
+def build(recipe: Recipe) -> Any:
     """The method of a recipe, freshly initialised from the recipe's seed."""
     torch.manual_seed(recipe.seed)
     cls = load_name("method", recipe.method)
     return cls(default_hand("right"), **method_options(recipe))
 
 
-def trained(run: Run) -> tuple[torch.nn.Module, Recipe, State]:
+def trained(run: Run) -> tuple[Any, Recipe, State]:
     """A run's method with its weights, in test mode: the last, or the best on validation data.
 
     Raises HandbenchError when there is no checkpoint or its weights do not fit.
@@ -108,16 +120,30 @@ def trained(run: Run) -> tuple[torch.nn.Module, Recipe, State]:
         raise HandbenchError(f"{run.path} has no checkpoint: run  handbench train  first")
     recipe = from_dict(state["recipe"])
     method = build(recipe)
-    weights = state["best"]["model"] if state["best"] else state["model"]
-    try:
-        method.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
-        raise HandbenchError(f"{run.checkpoint} does not fit {recipe.method}: {first}") from error
+    _fill(method, state, run)
     return method.eval(), recipe, state
 
 
-def load_backbone(method: torch.nn.Module, path: str | Path) -> int:
+def start_from(method: torch.nn.Module, run: Run) -> None:
+    """Give a method the weights of a run of the same method. Raises HandbenchError."""
+    state = newest(run)
+    if state is None:
+        raise HandbenchError(f"{run.path} has no checkpoint to start from")
+    _fill(method, state, run)
+
+
+def _fill(method: torch.nn.Module, state: State, run: Run) -> None:
+    """The run's best weights where it kept them, else its last."""
+    try:
+        method.load_state_dict(state["best"]["model"] if state["best"] else state["model"])
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise HandbenchError(
+            f"{run.checkpoint} does not fit {type(method).__name__}: {first}"
+        ) from error
+
+
+def load_backbone(method: Any, path: str | Path) -> int:
     """Start method.backbone from a file: a checkpoint of any method, or bare weights.
 
     Of a checkpoint the entries `backbone.*` are taken. Returns how many tensors.

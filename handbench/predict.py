@@ -118,7 +118,7 @@ def conditions(
         "crop_px": method.crop_px,
         "box_source": f"{samples.box_source} x {samples.box_factor:g}",
         "whole_images": samples.whole_images,
-        "initialisation": f"backbone {recipe.backbone[:12]}" if recipe.backbone else "random",
+        "initialisation": initialisation(recipe),
         "training_data": data_split(recipe.data, TRAIN),
         "steps": state["step"],
         "checkpoint_rule": "closed form" if hasattr(method, "fit") else rule,
@@ -126,3 +126,10 @@ def conditions(
         "parameters": sum(p.numel() for p in method.parameters()),
         "hand_model": f"{default_hand('right').kind} {default_hand('right').sha256}",
     }
+
+
+def initialisation(recipe: Recipe) -> str:
+    """What the weights were before the first step."""
+    if recipe.start:
+        return f"weights of {recipe.start}"
+    return f"backbone {recipe.backbone[:12]}" if recipe.backbone else "random"

@@ -27,7 +27,8 @@ class Recipe:
     clip: largest gradient norm, 0 none. augmentation: fields of augment.Augmentation, empty for
     none. validate_every: steps, 0 for a quarter of the run. checkpoint: "last", or "best" on the
     validation split. options go to the method, over its preset's and variant's. backbone: the
-    SHA-256 of the file the backbone started from, else "". on_nonfinite: stop or skip the step.
+    SHA-256 of the file the backbone started from; start: name and SHA-256 of the run that all
+    weights started from; "" for none. on_nonfinite: stop or skip the step.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Recipe:
     checkpoint: str = "last"
     on_nonfinite: str = "stop"
     backbone: str = ""
+    start: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,7 +69,7 @@ class Recipe:
 
 KEYS = {f.name: f for f in fields(Recipe)}
 # Say which run it is: not for a recipe file or -o, each has its own flag.
-FLAGS = ("method", "variant", "preset", "data", "seed", "backbone")
+FLAGS = ("method", "variant", "preset", "data", "seed", "backbone", "start")
 LIMITED = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -89,8 +91,8 @@ def make(
     """The recipe of a run. Precedence: flags, then `key=value` overrides, then the recipe file
     (its [presets.NAME] and [variants.NAME] over its top level), then the method's preset.
 
-    preset: default tiny on synthetic data, else paper. flags: seed, steps, batch, backbone; None
-    is not given. Raises UnknownName for a name, HandbenchError for a value of the wrong type.
+    preset: default tiny on synthetic data, else paper. flags: seed, steps, batch, backbone,
+    start; None is not given. Raises UnknownName for a name, HandbenchError for a value of the wrong type.
     """
     cls = registry.load("method", method)
     _refuse_split(data)
@@ -200,7 +202,7 @@ def _checked(source: str, key: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, plain) or isinstance(value, bool):
         raise HandbenchError(f"{source}: {key} takes {wanted}, not {value!r}")
     if key in LIMITED and value not in LIMITED[key]:
-        raise UnknownName(f"{key}", value, LIMITED[key], source)
+        raise UnknownName(key, str(value), LIMITED[key], source)
     return value
 
 

@@ -26,6 +26,7 @@ from handbench.loader import Order, batches, once
 from handbench.logbook import Logbook
 from handbench.recipe import Recipe, differences, from_dict, to_toml
 from handbench.runs import TRAIN, VAL, Run, data_split, run_of
+from handbench.schedule import learning_rate, make_optimizer
 from handbench.store import open_split
 
 VALIDATED = 512  # samples of the validation split, evenly spaced: enough to follow and to choose
@@ -37,14 +38,16 @@ def train(
     threads: int = 1,
     force: bool = False,
     backbone: str | None = None,
+    start: Run | None = None,
     save_seconds: float = 30.0,
 ) -> Run:
     """Train a recipe to its end, from where its run folder stands; returns the run.
 
     threads: of torch on the CPU (one: several processes side by side then run at full speed).
-    force: start over. backbone: a file to start the backbone from. save_seconds: time between
-    checkpoints. Raises HandbenchError for a run of another recipe, a loss that is not finite
-    (policy `stop`) or bad data; KeyboardInterrupt after saving when asked to stop.
+    force: start over. backbone: a file to start the backbone from; start: a run of the same method
+    to start all weights from. save_seconds: time between checkpoints.
+    Raises HandbenchError for a run of another recipe, a loss that is not finite (policy `stop`)
+    or bad data; KeyboardInterrupt after saving when asked to stop.
     """
     run, where = run_of(recipe), pick_device(device)
     torch.set_num_threads(threads)
@@ -66,6 +69,8 @@ def train(
         trainer = Trainer(recipe, run, where, save_seconds)
         if state:
             trainer.restore(state)
+        elif start:
+            checkpoint.start_from(trainer.method, start)
         elif backbone:
             checkpoint.load_backbone(trainer.method, backbone)
         trainer.fit() if hasattr(trainer.method, "fit") else trainer.descend()
@@ -118,28 +123,6 @@ def stop_requests() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """The rate of a step: linear warm-up, then cosine to 0, steps at milestones, or constant."""
-    rate = recipe.lr * min(1.0, (step + 1) / max(1, recipe.warmup))
-    if recipe.schedule == "cosine":
-        done = max(0, step - recipe.warmup) / max(1, total - recipe.warmup)
-        rate *= 0.5 * (1 + math.cos(math.pi * done))
-    elif recipe.schedule == "multistep":
-        rate *= recipe.gamma ** sum(step >= share * total for share in recipe.milestones)
-    return rate
-
-
-def make_optimizer(method: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or AdamW; biases, norm scales and other vectors are not decayed."""
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
-    return kind([group for group in groups if group["params"]], lr=recipe.lr, fused=True)
-
-
 def samples_for(recipe: Recipe, method: Any, split: str, training: bool) -> Samples:
     """A split's samples as the recipe and the method want them."""
     return Samples(
@@ -175,11 +158,15 @@ class Trainer:
             raise DataError(f"{data_split(recipe.data, TRAIN)} holds no annotated hand")
         self.order = Order(len(self.samples), recipe.batch, recipe.seed)
         self.total = recipe.total_steps(self.order.per_epoch)
-        self.step, self.best = 0, None  # best: {step, val_mpjpe_mm, model}
-        self.optimizer: torch.optim.Optimizer | None = None
-        if not hasattr(self.method, "fit"):
-            self.optimizer = make_optimizer(self.method, recipe)
+        self.step = 0
+        self.best: dict[str, Any] | None = None  # step, val_mpjpe_mm, model
+        self.optimizer = (
+            None if hasattr(self.method, "fit") else make_optimizer(self.method, recipe)
+        )
         self.validation = self._validation()
+        stored = self.method.state_dict()
+        # running statistics and the like, which a forward pass in training moves
+        self.buffers = [stored[name] for name, _ in self.method.named_buffers() if name in stored]
 
     def _validation(self) -> Samples | None:
         name = data_split(self.recipe.data, VAL)
@@ -228,7 +215,7 @@ class Trainer:
         every = self.recipe.validate_every or max(1, self.total // 4)
         note_every = max(1, min(50, self.total // 100))
         began = noted = saved = time.monotonic()
-        noted_step, row = self.step, {}
+        noted_step, told = self.step, ""
         self.method.train()
         name = f"train {self.recipe.method}/{self.recipe.variant} {self.recipe.preset}"
         with (
@@ -247,30 +234,32 @@ class Trainer:
                     now = time.monotonic()
                     speed = (self.step - noted_step) * self.recipe.batch / (now - noted)
                     noted, noted_step = now, self.step
-                    row = {"step": self.step, **plain(terms), "samples_per_s": speed}
-                    row["val_mpjpe_mm"] = self.validate() if validated else ""
+                    row: dict[str, Any] = {"step": self.step, **plain(terms)}
+                    row |= {"samples_per_s": speed, "val_mpjpe_mm": ""}
+                    told = f"loss {row['loss']:.3g}"
+                    if validated:
+                        row["val_mpjpe_mm"] = self.validate()
+                        told += f", validation MPJPE {row['val_mpjpe_mm']:.1f} mm"
                     log.add(row)
-                advance(1, f"loss {row['loss']:.3g}" if row else "")
+                advance(1, told)
                 if last or asked.is_set() or time.monotonic() - saved > self.save_seconds:
                     self.save(finished=last)
                     saved = time.monotonic()
                 if asked.is_set() and not last:
                     raise KeyboardInterrupt
-        spent = time.monotonic() - began
-        score = f", validation MPJPE {row['val_mpjpe_mm']:.1f} mm" if validated else ""
-        say(f"{self.run.name}: {self.total} steps, loss {row['loss']:.3g}{score}, {spent:.0f} s")
+        say(f"{self.run.name}: {self.total} steps, {told}, {time.monotonic() - began:.0f} s")
 
     def one_step(self, arrays: Batch) -> dict[str, Any]:
         """One gradient step; returns loss terms, rate and gradient norm, {} when it was skipped.
 
         Values stay on the device: only rows of the log fetch them.
         """
+        assert self.optimizer is not None
         rate = learning_rate(self.recipe, self.step, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         skips = self.recipe.on_nonfinite == "skip"
-        # a forward pass also moves running statistics: a skipped step has to put them back
-        kept = [b.clone() for b in self.method.buffers()] if skips else []
+        kept = [buffer.clone() for buffer in self.buffers] if skips else []
         batch = to_torch(arrays, self.device)
         losses = self.method.losses(self.method(batch), batch)
         loss = torch.stack([value.float() for value in losses.values()]).sum()
@@ -282,7 +271,7 @@ class Trainer:
             norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), limit)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             self._not_finite(arrays, losses)
-            for buffer, value in zip(self.method.buffers(), kept):
+            for buffer, value in zip(self.buffers, kept):
                 buffer.copy_(value)
             return {}
         self.optimizer.step()
@@ -305,6 +294,7 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> float:
         """Mean wrist-relative joint error in mm on the validation split; keeps the best weights."""
+        assert self.validation is not None
         count = len(self.validation)
         chosen = np.linspace(0, count - 1, min(count, VALIDATED)).astype(np.int64)
         order = ((0, part) for part in np.array_split(chosen, -(-len(chosen) // 32)))

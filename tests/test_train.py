@@ -14,8 +14,9 @@ from handbench.cli.train import train as train_command
 from handbench.errors import HandbenchError, UnknownName
 from handbench.evaluate import is_current
 from handbench.predict import predict
+from handbench.schedule import learning_rate
 from handbench.store import open_split
-from handbench.train import learning_rate, train
+from handbench.train import train
 
 pytestmark = pytest.mark.usefixtures("toy_places")
 
@@ -59,6 +60,18 @@ def test_a_backbone_can_be_taken_from_another_run(monkeypatch, tmp_path):
     wide = checkpoint.build(recipe.make("toy", "wide", "tiny", "small"))
     with pytest.raises(HandbenchError, match="does not fit the backbone of Toy"):
         checkpoint.load_backbone(wide, first.checkpoint)
+
+
+def test_all_weights_can_start_from_another_run(monkeypatch):
+    first = train(make(), device="cpu")
+    train(make(seed=5, start="first", steps=1, batch=1, method="toy"), device="cpu", start=first)
+    moved = weights(runs.find("toy/full/small-tiny-s5"))
+    for name, value in weights(first).items():
+        if value.is_floating_point() and "running" not in name:
+            assert (moved[name] - value).abs().max() < 0.05, name  # one step of 0.01 away
+    wide = checkpoint.build(recipe.make("toy", "wide", "tiny", "small"))
+    with pytest.raises(HandbenchError, match="does not fit Toy"):
+        checkpoint.start_from(wide, first)
 
 
 def test_recipe_precedence_and_errors():

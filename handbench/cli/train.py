@@ -20,6 +20,7 @@ import click
 @click.option(
     "--backbone", type=click.Path(dir_okay=False), help="Weights the backbone starts from."
 )
+@click.option("--start", metavar="RUN", help="A run of the method that all weights start from.")
 @click.option("--device", default="auto", show_default=True, help="cpu | cuda | auto.")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch."
@@ -36,6 +37,7 @@ def train(
     batch: int | None,
     overrides: tuple[str, ...],
     backbone: str | None,
+    start: str | None,
     device: str,
     threads: int,
     force: bool,
@@ -54,14 +56,19 @@ def train(
         from handbench.errors import MissingPackage
 
         raise MissingPackage("torch", "train", "training") from error
-    from handbench import files, recipe, registry
+    from handbench import files, recipe, registry, runs
     from handbench.train import train as run_training
 
-    flags = {"seed": seed, "steps": steps, "batch": batch}
-    if backbone:
-        flags["backbone"] = files.sha256(backbone)
+    origin = runs.find(start) if start else None
+    flags = {
+        "seed": seed,
+        "steps": steps,
+        "batch": batch,
+        "backbone": files.sha256(backbone) if backbone else None,
+        "start": f"{origin.name} {files.sha256(origin.checkpoint)[:12]}" if origin else None,
+    }
     variants = registry.load("method", method).VARIANTS if all_variants else [variant]
     for name in variants:
         chosen = recipe.make(method, name, preset, data, overrides, **flags)
-        run = run_training(chosen, device, threads, force, backbone)
+        run = run_training(chosen, device, threads, force, backbone, origin)
         click.echo(run.path)
