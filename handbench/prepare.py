@@ -67,8 +67,7 @@ def prepare(
             return Summary.of(open_split(name, root), 0, 0.0)
         own = [task for task in todo if task.number % shard[1] == shard[0] - 1]
         (job.folder / "index.h5").unlink(missing_ok=True)
-        with progress(f"prepare   {name}", _rows(tasks), "frames") as advance:
-            advance(_rows(tasks) - _rows(todo))
+        with progress(f"prepare   {name}", _rows(own), "frames") as advance:
             run(job, own, workers, advance)
         if any(not (job.folder / task.name).exists() for task in todo):
             return None

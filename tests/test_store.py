@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import threading
+from pathlib import Path
 
 import cv2
 import h5py
@@ -17,7 +18,7 @@ from handbench.errors import DataError, ShapeError, UnknownName
 from handbench.index import build
 from handbench.parts import Part
 from handbench.records import Frame, HandLabels, HandRecord
-from handbench.schema import COLUMNS, TABLES
+from handbench.schema import COLUMNS, HAND_COLUMNS, IMAGE_COLUMNS, TABLES
 from handbench.store import Split, open_split
 
 
@@ -332,3 +333,10 @@ def test_an_unknown_split_suggests_what_is_there_and_how_to_make_it(split):
         open_split("synthetic/val", split.data_dir)
     assert store.prepared(split.data_dir) == ["fake/test"]
     assert isinstance(open_split("fake/test", split.data_dir), Split)
+
+
+def test_the_page_on_prepared_files_names_every_column():
+    page = (Path(__file__).parent.parent / "docs/store.md").read_text(encoding="utf-8")
+    for group in (IMAGE_COLUMNS, HAND_COLUMNS):
+        for column in group:
+            assert f"| `{column.path}` | (N," in page, column.path
