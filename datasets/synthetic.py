@@ -18,12 +18,13 @@ from handbench.records import Frame, SequencePlan
 from handbench.synthesis import covering, shots, variety
 from handbench.synthesis.compose import Shares, draw_take
 from handbench.synthesis.library import load_grasps
-from handbench.synthesis.scene import Take, seeded
+from handbench.synthesis.objects import make
+from handbench.synthesis.scene import Take, object_name, seeded
 
 SIZES = {"train": 312, "val": 42, "test": 75, "controlled": 60, "onset": 12}
 # what the special splits show is as new to a trained method as test is
 SOURCES = {"controlled": "test", "onset": "test"}
-PLAIN = Shares(two_hands=0.1, occluder=0.0)
+PLAIN = Shares(two_hands=0.1, occluder=0.0, second_camera=0.0)
 SECOND_CAMERA = 0.2
 
 
@@ -129,9 +130,23 @@ class Synthetic:
             "licence": "made by handbench from CC0 and own sources; free to use",
         }
 
+    def objects(self) -> dict[str, Any]:
+        """Name -> size and symmetries of every object, and of its mirror image for left hands."""
+        found = {}
+        used = {(grasp.object_name, grasp.object_seed) for grasp in load_grasps(self.source)}
+        for name, seed in sorted(used):
+            mesh = make(name, seed)
+            known = {
+                "diameter_m": mesh.diameter_m,
+                "symmetries": [list(pair) for pair in mesh.symmetries],
+            }
+            for mirrored in (False, True):
+                found[object_name(mesh, mirrored)] = {**known, "mirrored": mirrored}
+        return found
+
     def summary(self, columns: Any) -> dict[str, Any]:
         """Measured variety of the prepared columns (synthesis/variety.py)."""
-        return variety.variety(columns)
+        return variety.variety(columns, unseen=self.source != "train")
 
     def _has_second_camera(self, number: int) -> bool:
         return bool(seeded(self.seed, self.split, number, "camera").random() < SECOND_CAMERA)

@@ -27,7 +27,7 @@ class Shares:
     """How often things happen."""
 
     left: float = 0.3
-    two_hands: float = 0.15
+    two_hands: float = 0.2  # in some of them the second hand is hardly in the picture
     occluder: float = 0.45
     second_camera: float = 0.2
 
@@ -140,7 +140,7 @@ def _add_crossing(
     least = LEFT_PX * (take.size / 256) ** 2 / COARSE**2
     for _ in range(TRIES):
         screen = occluder.draw_screen(
-            seeds, nearest, K[0, 0], hand_px * rng.uniform(0.6, 1.4), take.frames, rng
+            seeds, nearest, K[0, 0], hand_px * rng.uniform(0.8, 1.7), take.frames, rng
         )
         poses = screen.poses(occluder.draw_path(pixels, hand_px, rng), K)
         covered = np.array(
@@ -153,7 +153,7 @@ def _add_crossing(
             ]
         )
         beside = (1 - covered) * [view.hand.sum() for _, _, view in views]
-        if covered[: take.frames].max() > 0.15 and beside.min() >= least:
+        if covered[: take.frames].max() > 0.3 and beside.min() >= least:
             return replace(take, screen=screen.mesh, T_world_screen=poses)
     return take
 

@@ -25,7 +25,7 @@ class Film:
 
 
 def draw_film(rng: np.random.Generator) -> Film:
-    exposure = rng.uniform(0.85, 1.2)
+    exposure = rng.uniform(0.95, 1.4)
     return Film(
         exposure * (1 + rng.uniform(-0.06, 0.06, 3)),
         float(rng.uniform(0, 0.35)),

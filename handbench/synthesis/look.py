@@ -75,17 +75,17 @@ def hand_surface(hand: Hand, skin: Skin, template: Hand) -> Surface:
 
 
 def arm_surface(
-    hand: Hand, skin: Skin, faces: NDArray, cloth: NDArray, rest_m: NDArray, sleeve_rgb: NDArray
+    skin: Skin, loop: NDArray, faces: NDArray, cloth: NDArray, rest_m: NDArray, sleeve_rgb: NDArray
 ) -> Surface:
-    """The forearm: skin of the wrist and then cloth."""
-    wrist = skin.rgb[hand.wrist_loop]
+    """The forearm: skin of the wrist, whose vertices loop (16,) it begins with, and then cloth."""
+    wrist = skin.rgb[loop]
     count = len(rest_m) // len(wrist)
     settle = np.minimum(np.arange(count) / 4, 1)[:, None, None]
     rgb = (wrist * (1 - settle) + wrist.mean(0) * settle).reshape(-1, 3)
     rgb = np.concatenate([rgb, rgb[-1:]])[faces]
     rgb[cloth] = sleeve_rgb
     material = np.where(cloth, CLOTH, SKIN).astype(np.uint8)
-    return Surface("forearm", faces, rest_m, rgb.astype(np.float32), material, hand.wrist_loop)
+    return Surface("forearm", faces, rest_m, rgb.astype(np.float32), material, loop)
 
 
 def object_surface(mesh: ObjectMesh, kind: str, mirrored: bool = False) -> Surface:

@@ -13,7 +13,7 @@ from handbench.synthesis import forearm
 from handbench.synthesis.library import LibraryGrasp
 
 # Fingers up, seen from the thumb and the back of the hand: the view that orientations vary about.
-BASE = Rotation.from_euler("y", 120, degrees=True) * Rotation.from_matrix(
+BASE = Rotation.from_euler("y", 110, degrees=True) * Rotation.from_matrix(
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 )
 SPREAD_DEG = 75.0
@@ -33,6 +33,7 @@ class HandTrack:
     verts_m: NDArray  # (T,778,3)
     joints_m: NDArray  # (T,21,3)
     arm_m: NDArray  # (T,A,3)
+    arm_loop: NDArray  # vertices of the hand that the first ones of the arm repeat
     arm_faces: NDArray
     arm_cloth: NDArray
 
@@ -127,7 +128,9 @@ def place_hand(
     verts, joints = verts + trans[:, None], joints + trans[:, None]
     arm_faces, cloth = forearm.faces(hand, sleeve[0])
     arm = forearm.verts(hand, verts, turns, *sleeve)
-    return HandTrack(hand, pose, shape, trans, verts, joints, arm, arm_faces, cloth)
+    return HandTrack(
+        hand, pose, shape, trans, verts, joints, arm, hand.wrist_loop, arm_faces, cloth
+    )
 
 
 def carry(

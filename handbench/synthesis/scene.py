@@ -76,7 +76,7 @@ class Take:
             out.append(look.hand_surface(track.hand, skin, template))
             out.append(
                 look.arm_surface(
-                    track.hand, skin, track.arm_faces, track.arm_cloth, track.arm_m[0],
+                    skin, track.arm_loop, track.arm_faces, track.arm_cloth, track.arm_m[0],
                     self.sleeve_rgb,
                 )
             )  # fmt: skip
@@ -90,6 +90,11 @@ class Take:
 def open_hand(side: str) -> Hand:
     """The open hand, kept: its folded arrays take longer to make than a frame."""
     return Hand.open(side)
+
+
+def object_name(mesh: ObjectMesh, mirrored: bool) -> str:
+    """How an object is called in the columns: kind, seed, and whether it is a mirror image."""
+    return f"{mesh.name}_{mesh.seed:02d}" + ("_mirrored" if mirrored else "")
 
 
 def seeded(*key: int | str) -> np.random.Generator:

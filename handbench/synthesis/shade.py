@@ -116,19 +116,15 @@ def shade_sample(
 ):  # fmt: skip
     """Add the light of face f at the buffer's place (x, y) to out (4,), premultiplied."""
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-    p0, p1, p2, q0, q1, q2, r0, r1, r2, det = edge_planes(points, a, b, c)
-    u = max(p0 * x + p1 * y + p2, 0.0)
-    v = max(q0 * x + q1 * y + q2, 0.0)
-    w = max(r0 * x + r1 * y + r2, 0.0)
+    p0, p1, p2, q0, q1, q2, r0, r1, r2, _ = edge_planes(points, a, b, c)
+    # the middle of a pixel may lie just outside of the face that its first sample shows
+    u = max(p0 * x + p1 * y + p2, 1e-12)
+    v = max(q0 * x + q1 * y + q2, 1e-12)
+    w = max(r0 * x + r1 * y + r2, 1e-12)
     total = u + v + w
-    if total <= 0.0:
-        u = v = w = 1.0
-        total = 3.0
-        z = points[a, 2]
-    else:
-        z = det / total
     u, v, w = u / total, v / total, w / total
-    px, py, pz = (x - camera[1]) / camera[0] * z, (y - camera[2]) / camera[0] * z, z
+    z = 1.0 / inverse[i, j]
+    px, py, pz = (j - camera[1]) / camera[0] * z, (i - camera[2]) / camera[0] * z, z
     nx = ny = nz = 0.0
     for corner in range(3):
         vertex = faces[f, corner]

@@ -15,7 +15,7 @@ from handbench.synthesis import film
 from handbench.synthesis.background import draw_background
 from handbench.synthesis.motion import HandTrack
 from handbench.synthesis.render import Picture, Stage, render
-from handbench.synthesis.scene import Camera, Take
+from handbench.synthesis.scene import Camera, Take, object_name
 
 FEW_PX = 64  # a second hand that shows less is there, but not annotated
 VERTICES = 2  # HandRecord.box_source
@@ -87,8 +87,7 @@ class Photographer:
             if k and _count_px(stage, picture, 2 * k) < FEW_PX:  # after each hand comes its arm
                 record = replace(record, present=2)
             hands["left" if track.hand.is_left else "right"] = record
-        suffix = "_mirrored" if take.mirrored else ""
-        name = f"{take.held.name}_{take.held.seed:02d}{suffix}"
+        name = object_name(take.held, take.mirrored)
         return Frame(
             id=f"{self.prefix}/{plan.name}/{plan.camera}/{order}",
             sequence=plan.name,
@@ -145,5 +144,4 @@ def _record(track: HandTrack, t: int, K: NDArray, size: int) -> HandRecord:
         mano_valid=1,
         box_px=np.array([*low, *(high - low)]),
         box_source=VERTICES,
-        verts_m=track.verts_m[t],
     )
