@@ -92,7 +92,8 @@ def make(
     (its [presets.NAME] and [variants.NAME] over its top level), then the method's preset.
 
     preset: default tiny on synthetic data, else paper. flags: seed, steps, batch, backbone,
-    start; None is not given. Raises UnknownName for a name, HandbenchError for a value of the wrong type.
+    start; None is not given. Raises UnknownName for a name, HandbenchError for a value of the
+    wrong type.
     """
     cls = registry.load("method", method)
     _refuse_split(data)
