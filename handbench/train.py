@@ -64,9 +64,9 @@ def train(
         if state["finished"]:
             say(f"{run.name} is trained ({state['step']} steps); --force trains it again")
             return run
+    trainer = Trainer(recipe, run, where, save_seconds)  # bad data leaves no run behind
     with alone(run):
         files.write_text(run.recipe_file, to_toml(recipe))
-        trainer = Trainer(recipe, run, where, save_seconds)
         if state:
             trainer.restore(state)
         elif start:

@@ -163,6 +163,7 @@ def test_missing_data_is_one_line():
     with pytest.raises(HandbenchError) as caught:
         train(recipe.make("toy", data="synthetic"), device="cpu")
     assert "handbench prepare synthetic --split train" in str(caught.value)
+    assert not runs.every()
     assert "\n" not in str(caught.value)
     with pytest.raises(HandbenchError, match="no device 'gpu'"):
         train(make(), device="gpu")
