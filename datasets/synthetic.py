@@ -6,6 +6,7 @@ occluder that covers 0, 25, 50, 75 and 90 % of it; `onset` pairs a covered with 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +97,18 @@ class Synthetic:
         """The pictures of one take and camera; the same bytes whatever was read before."""
         number, which = plan.key
         rng = seeded(self.seed, self.split, number)
-        grasps = load_grasps(self.source)
-        grasp = grasps[rng.integers(len(grasps))]
         photographer = shots.Photographer(
             f"{self.name}/{self.split}", plan, self.source, self.backgrounds
         )
         if self.split == "controlled":
-            take = draw_take(self.source, grasp, 1, self.image_px, rng, PLAIN)
-            yield from covering.controlled(take, photographer, number, rng)
+            draw = partial(self._draw, rng, 1, PLAIN)
+            yield from covering.controlled(draw, photographer, number, rng)
         elif self.split == "onset":
-            take = draw_take(self.source, grasp, plan.rows, self.image_px, rng, PLAIN)
-            yield from covering.onset(take, photographer, number, which == 1, rng)
+            draw = partial(self._draw, rng, plan.rows, PLAIN)
+            yield from covering.onset(draw, photographer, number, which == 1, rng)
         else:
-            take = self._take(number, rng, grasp)
+            shares = Shares(second_camera=float(self._has_second_camera(number)))
+            take = self._draw(rng, self.frames_each, shares)
             yield from photographer.shoot(take, which, seeded(self.seed, self.split, number, which))
 
     def hands(self) -> tuple[Hand, Hand]:
@@ -151,6 +151,7 @@ class Synthetic:
     def _has_second_camera(self, number: int) -> bool:
         return bool(seeded(self.seed, self.split, number, "camera").random() < SECOND_CAMERA)
 
-    def _take(self, number: int, rng: np.random.Generator, grasp: Any) -> Take:
-        shares = Shares(second_camera=float(self._has_second_camera(number)))
-        return draw_take(self.source, grasp, self.frames_each, self.image_px, rng, shares)
+    def _draw(self, rng: np.random.Generator, count: int, shares: Shares) -> Take:
+        grasps = load_grasps(self.source)
+        grasp = grasps[rng.integers(len(grasps))]
+        return draw_take(self.source, grasp, count, self.image_px, rng, shares)

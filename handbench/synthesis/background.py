@@ -81,14 +81,14 @@ def _weave(rng: np.random.Generator, size: int) -> NDArray:
     x = np.arange(size) * rng.uniform(0.5, 1.6)
     thread = np.sin(x)[:, None] * np.sin(x)[None] * 0.1
     return _tint(
-        _shades(rng, (0.5, 1.1), 0.6), 1 + thread + 0.07 * fractal(rng, size, (4, 64, 160))
+        _shades(rng, (0.5, 1.1), 0.45), 1 + thread + 0.07 * fractal(rng, size, (4, 64, 160))
     )
 
 
 def _stripes(rng: np.random.Generator, size: int) -> NDArray:
     x = np.arange(size) / rng.uniform(5, 18)
     band = (np.sin(x)[None] > rng.uniform(-0.5, 0.5))[..., None]
-    cloth = _shades(rng, (0.0, 1.0), 0.5) * band + _shades(rng, (0.0, 1.0), 0.25) * ~band
+    cloth = _shades(rng, (0.0, 1.0), 0.4) * band + _shades(rng, (0.0, 1.0), 0.25) * ~band
     return cloth * (1 + 0.05 * fractal(rng, size, (4, 32, 120)))[..., None]
 
 
@@ -99,7 +99,7 @@ def _concrete(rng: np.random.Generator, size: int) -> NDArray:
 
 
 def _felt(rng: np.random.Generator, size: int) -> NDArray:
-    return _tint(_shades(rng, (0.25, 0.65), 0.7), 1 + 0.1 * fractal(rng, size, (100, 160, 256)))
+    return _tint(_shades(rng, (0.25, 0.65), 0.5), 1 + 0.1 * fractal(rng, size, (100, 160, 256)))
 
 
 def _tiles(rng: np.random.Generator, size: int) -> NDArray:
@@ -126,7 +126,7 @@ def _marble(rng: np.random.Generator, size: int) -> NDArray:
 def _knit(rng: np.random.Generator, size: int) -> NDArray:
     x = np.arange(size) * rng.uniform(0.3, 0.7)
     loops = np.abs(np.sin(x[:, None] + np.abs(np.sin(x * 0.5))[None] * 2.5)) * 0.25
-    return _tint(_shades(rng, (0.0, 1.0), 0.5), 0.9 + loops + 0.05 * fractal(rng, size, (5, 90)))
+    return _tint(_shades(rng, (0.0, 1.0), 0.35), 0.9 + loops + 0.05 * fractal(rng, size, (5, 90)))
 
 
 def _foliage(rng: np.random.Generator, size: int) -> NDArray:

@@ -18,21 +18,23 @@ from handbench.synthesis.shots import Photographer
 TARGETS = (0.0, 0.25, 0.5, 0.75, 0.9)
 TOLERANCE = 0.03
 SOLID = ("book", "board", "cushion", "carton", "tin")  # without holes: covering is gradual
-TRIES = 60
+TAKES, TRIES = 12, 20
 MARGIN = 8  # frames before and after a covered spell
 LONGEST = 60
 COVERED = 0.95  # of the hand's visible pixels: from here on it counts as not seen
 
 
 def controlled(
-    take: Take, photographer: Photographer, group: int, rng: np.random.Generator
+    draw: Callable[[], Take], photographer: Photographer, group: int, rng: np.random.Generator
 ) -> Iterator[Frame]:
-    """The take's only frame five times, an occluder pushed in to cover TARGETS of the hand.
+    """A take's only frame five times, an occluder pushed in to cover TARGETS of the hand.
+
+    draw: gives takes to try until one can be covered gradually.
 
     Covered is the share of the holding hand's pixels, visible without the occluder, that the
     occluder hides. Extra columns controlled_target, controlled_measured f4, controlled_group i4.
     """
-    screen, pixels, measured = _push_in(take, rng)
+    take, (screen, pixels, measured) = _find(draw, _push_in, rng)
     poses = screen.poses(pixels, take.cameras[0].K)
     still = np.zeros(len(TARGETS), np.int64)
     tracks = tuple(_repeat(track, still) for track in take.tracks)
@@ -56,14 +58,18 @@ def controlled(
 
 
 def onset(
-    take: Take, photographer: Photographer, pair: int, covered: bool, rng: np.random.Generator
+    draw: Callable[[], Take],
+    photographer: Photographer,
+    pair: int,
+    covered: bool,
+    rng: np.random.Generator,
 ) -> Iterator[Frame]:
     """A take during which the hand is hidden for a while, or the same take with nothing before it.
 
     Extra columns onset_pair i4, onset_occluded u1 (this is the covered version), frames_since_seen
     i4: 0 while less than COVERED of the hand is hidden, then 1, 2, … .
     """
-    screen, pixels, shares = _pass_over(take, rng)
+    take, (screen, pixels, shares) = _find(draw, _pass_over, rng)
     shown = replace(
         take, screen=screen.mesh, T_world_screen=screen.poses(pixels, take.cameras[0].K)
     )
@@ -84,6 +90,23 @@ def onset(
     yield from photographer.shoot(shown, 0, looks, screens=[covered] * take.frames, extra=extra)
 
 
+# an occluder, its places in the picture (…,2) px, the shares of the hand that it covers there
+Cover = tuple[Screen, NDArray[np.float64], list[float]]
+
+
+def _find(
+    draw: Callable[[], Take],
+    search: Callable[[Take, np.random.Generator], Cover | None],
+    rng: np.random.Generator,
+) -> tuple[Take, Cover]:
+    for _ in range(TAKES):
+        take = draw()
+        cover = search(take, rng)
+        if cover is not None:
+            return take, cover
+    raise DataError(f"none of {TAKES} takes could be covered as planned: choose another seed")
+
+
 def spells(pairs: int) -> list[int]:
     """How many frames the hand is covered in each pair: from 1 to LONGEST in even ratios."""
     if pairs == 1:
@@ -91,10 +114,8 @@ def spells(pairs: int) -> list[int]:
     return [int(round(n)) for n in np.geomspace(1, LONGEST, pairs)]
 
 
-def _push_in(
-    take: Take, rng: np.random.Generator
-) -> tuple[Screen, NDArray[np.float64], list[float]]:
-    """An occluder, its places (5,2) px, and the shares of the hand that it covers there."""
+def _push_in(take: Take, rng: np.random.Generator) -> Cover | None:
+    """Places (5,2) at which an occluder covers TARGETS of the hand; None after TRIES."""
     K = take.cameras[0].K
     silhouette, centre, nearest, hand_px = _look(take, 0, step=1)
     for _ in range(TRIES):
@@ -114,7 +135,7 @@ def _push_in(
         measured = [share for _, share in found]
         if max(abs(m - t) for m, t in zip(measured, TARGETS)) < TOLERANCE:
             return screen, centre + np.array([place for place, _ in found])[:, None] * way, measured
-    raise DataError(f"no occluder covers the hand of a take gradually after {TRIES} tries")
+    return None
 
 
 def _bisect(cover: Callable[[float], float], target: float) -> tuple[float, float]:
@@ -130,10 +151,8 @@ def _bisect(cover: Callable[[float], float], target: float) -> tuple[float, floa
     return min((near, far), key=lambda found: abs(found[1] - target))
 
 
-def _pass_over(
-    take: Take, rng: np.random.Generator
-) -> tuple[Screen, NDArray[np.float64], list[float]]:
-    """An occluder that comes in after MARGIN frames, stays over the hand and leaves again."""
+def _pass_over(take: Take, rng: np.random.Generator) -> Cover | None:
+    """Places (T,2) of one that comes after MARGIN frames, stays and leaves; None after TRIES."""
     K, frames = take.cameras[0].K, take.frames
     views = [_look(take, t, step=2) for t in range(frames)]
     nearest = min(view[2] for view in views)
@@ -159,7 +178,7 @@ def _pass_over(
         hidden = np.array(shares) >= COVERED
         if (hidden == (outside == 0)).all():
             return screen, pixels, shares
-    raise DataError(f"no occluder hides the hand of a take for a while after {TRIES} tries")
+    return None
 
 
 def _look(take: Take, t: int, step: int) -> tuple[Silhouette, NDArray[np.float64], float, float]:

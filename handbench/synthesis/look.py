@@ -14,7 +14,7 @@ TONES = np.array(
     [(238, 205, 184), (226, 184, 158), (208, 160, 128), (184, 132, 98), (150, 102, 73),
      (116, 76, 54), (84, 55, 42), (60, 41, 35)]
 ) / 255.0  # fmt: skip
-MUTED = 0.75  # pure hues look like plastic toys
+MUTED = 0.65  # pure hues look like plastic toys
 MATT_NAMES = ("box", "brick", "board", "book", "cushion", "apple", "banana", "lemon", "carton")
 
 

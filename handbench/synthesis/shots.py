@@ -59,7 +59,7 @@ class Photographer:
             meshes = take.meshes(t, view, there)
             picture = render(stages[there], [mesh.verts_m for mesh in meshes], view.K, take.size)
             front = film.streak(picture.front, _speed(tracks[0], t, view.K) * style.shutter)
-            image = film.develop(front, background, style, make_noise(), rng)
+            image = film.develop(front, background, style, make_noise(take.size), rng)
             frame = self._frame(take, view, order, t, image, stages[there], picture, tracks)
             yield replace(
                 frame,
@@ -107,9 +107,9 @@ class Photographer:
 
 
 @lru_cache(maxsize=1)
-def make_noise() -> NDArray[np.float32]:
-    """Sensor noise for pictures of up to 512 pixels a side, the same in every worker."""
-    return film.make_noise()
+def make_noise(size: int) -> NDArray[np.float32]:
+    """Sensor noise for pictures of size pixels a side, the same in every worker."""
+    return film.make_noise(size=2 * size)
 
 
 def _count_px(stage: Stage, picture: Picture, surface: int) -> float:
