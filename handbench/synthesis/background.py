@@ -29,12 +29,12 @@ def draw_background(
     if rng.random() < 0.7:
         table = TEXTURES[names[rng.integers(len(names))]](rng, drawn).astype(np.float32)
         wall = _join(wall, _lean(table), rng)
-    picture = wall * _light(rng, drawn)
+    picture: NDArray = wall * _light(rng, drawn)
     for _ in range(rng.integers(1, 6)):
         _put_clutter(picture, rng)
     picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 2.2))
     picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
-    return cv2.pow(np.clip(picture, 0, 1), 2.2)
+    return np.asarray(cv2.pow(np.clip(picture, 0, 1), 2.2), np.float32)
 
 
 def fractal(
@@ -152,9 +152,8 @@ def _lean(texture: NDArray) -> NDArray[np.float32]:
     flat = np.array([(0, 0), (size, 0), (size, size), (0, size)], np.float32)
     seen = np.array([(0.25, 0), (0.75, 0), (1.5, 1), (-0.5, 1)], np.float32) * size
     warp = cv2.getPerspectiveTransform(flat, seen)
-    return cv2.warpPerspective(
-        texture.astype(np.float32), warp, (size, size), borderMode=cv2.BORDER_REFLECT
-    )
+    leaning = cv2.warpPerspective(texture, warp, (size, size), borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(leaning, np.float32)
 
 
 def _join(wall: NDArray, table: NDArray, rng: np.random.Generator) -> NDArray:
@@ -192,7 +191,7 @@ def _put_clutter(picture: NDArray, rng: np.random.Generator) -> None:
         else:
             corner = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * half
             spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-            cv2.fillPoly(mask[k], [np.int32(corner @ spin.T + at)], 1.0)
+            cv2.fillPoly(mask[k], [(corner @ spin.T + at).astype(np.int32)], 1.0)
     shadow = cv2.blur(mask[0], (9, 9))[..., None]
     picture *= 1 - np.float32(0.35) * shadow
     slope = np.linspace(1.15, 0.8, size, dtype=np.float32)[:, None, None]
@@ -213,4 +212,4 @@ def _photograph(folder: Path, size: int, rng: np.random.Generator) -> NDArray[np
     i, j = (int(rng.integers(max(1, picture.shape[k] - size + 1))) for k in (0, 1))
     crop = cv2.resize(picture[i : i + size, j : j + size, ::-1], (size, size))
     crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.5, 2.5))
-    return cv2.pow(crop.astype(np.float32) / 255, 2.2)
+    return np.asarray(cv2.pow(crop.astype(np.float32) / 255, 2.2), np.float32)

@@ -27,7 +27,7 @@ class Shares:
     """How often things happen."""
 
     left: float = 0.3
-    two_hands: float = 0.2  # in some of them the second hand is hardly in the picture
+    two_hands: float = 0.28  # in some of them the second hand is hardly in the picture
     occluder: float = 0.45
     second_camera: float = 0.2
 
@@ -77,7 +77,7 @@ def _compose(
     held = objects.make(grasp.object_name, grasp.object_seed)
     leave = grip.away_m[:, None] * grasp.approach
     T_object = motion.carry(grasp.T_hand_object, leave, turns, wrists)
-    tracks = (track,)
+    tracks: tuple[HandTrack, ...] = (track,)
     if rng.random() < shares.two_hands:
         solid = np.stack([occluder.pose_mesh(held, T) for T in T_object])
         tracks += (_draw_second(split, track, solid, turns, sleeve, rng),)

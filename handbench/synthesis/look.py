@@ -93,10 +93,10 @@ def object_surface(mesh: ObjectMesh, kind: str, mirrored: bool = False) -> Surfa
     colours = mesh.face_colours
     grey = colours.mean(1, keepdims=True)
     rgb = linear(grey + MUTED * (colours - grey)) * 0.9
-    rgb = np.repeat(rgb[:, None], 3, axis=1).astype(np.float32)
+    corner_rgb = np.repeat(rgb[:, None], 3, axis=1).astype(np.float32)
     matt = any(part in mesh.name for part in MATT_NAMES)
     material = np.full(len(rgb), MATT if matt else GLOSSY, np.uint8)
-    return Surface(kind, turned(mesh.faces, mirrored), mesh.verts_m, rgb, material)
+    return Surface(kind, turned(mesh.faces, mirrored), mesh.verts_m, corner_rgb, material)
 
 
 def turned(faces: NDArray, mirrored: bool) -> NDArray[np.int32]:

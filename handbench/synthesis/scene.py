@@ -63,7 +63,7 @@ class Take:
         faces = look.turned(self.held.faces, self.mirrored)
         verts = occluder.pose_mesh(self.held, T @ self.T_world_object[t], self.mirrored)
         out.append(Mesh(verts, faces, "object"))
-        if self.screen is not None and screen:
+        if self.screen is not None and self.T_world_screen is not None and screen:
             verts = occluder.pose_mesh(self.screen, T @ self.T_world_screen[t])
             out.append(Mesh(verts, self.screen.faces, "occluder"))
         return tuple(out)

@@ -1,6 +1,6 @@
 """Photographing a take: pictures with their records and their geometry."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +37,7 @@ class Photographer:
         rng: np.random.Generator,
         screens: list[bool] | None = None,
         instants: list[int] | None = None,
-        extra: list[Mapping[str, Any]] | None = None,
+        extra: Sequence[Mapping[str, Any]] | None = None,
         clips: list[int] | None = None,
     ) -> Iterator[Frame]:
         """All frames of the take by one of its cameras.
@@ -79,10 +79,10 @@ class Photographer:
         picture: Picture,
         tracks: list[HandTrack],
     ) -> Frame:
-        plan, hands = self.plan, {}
+        plan, hands = self.plan, dict[str, HandRecord]()
         for k, track in enumerate(tracks):
             record = _record(track, t, view.K, take.size)
-            if k and not record.box_px[2:].all():
+            if k and not np.any(record.joints_valid & 2):
                 continue  # out of the picture
             if k and _count_px(stage, picture, 2 * k) < FEW_PX:  # after each hand comes its arm
                 record = replace(record, present=2)
@@ -102,7 +102,8 @@ class Photographer:
             object=ObjectRecord(name, view.T_world_camera @ take.T_world_object[t]),
             instant=int(plan.recording) * 1000 + t,
             T_world_camera=view.T_world_camera,
-            **hands,
+            right=hands.get("right"),
+            left=hands.get("left"),
         )
 
 
@@ -135,7 +136,7 @@ def _record(track: HandTrack, t: int, K: NDArray, size: int) -> HandRecord:
     inside = ((joints_px >= -0.5) & (joints_px < size - 0.5)).all(1)
     return HandRecord(
         joints_m=track.joints_m[t],
-        joints_valid=(1 + 2 * inside).astype(np.uint8),
+        joints_valid=np.asarray(1 + 2 * inside, np.uint8),
         joints_px=joints_px,
         joints_kind=0,
         mano_pose=track.pose[t],
