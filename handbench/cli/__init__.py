@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": ("handbench.cli.predict:predict", "A run's predictions for a prepared split."),
     "eval": ("handbench.cli.eval:evaluate", "Score runs, or anybody's prediction file."),
     "compare": ("handbench.cli.compare:compare", "Paired difference of two results."),
+    "reported": ("handbench.cli.reported:reported", "Published figures, and do they add up?"),
     "tables": ("handbench.cli.tables:tables", "Results -> LaTeX, CSV, Markdown, HTML tables."),
     "plots": ("handbench.cli.plots:plots", "Results -> PCK/AUC and occlusion plots."),
     "report": ("handbench.cli.report:report", "One self-contained HTML page."),
