@@ -50,8 +50,7 @@ def decimate(
         kept, gone = (r, c) if keep_r < keep_c else (c, r)
         merged[gone] = kept
         quadric[kept] = quadric[r] + quadric[c]
-        touched = _move_faces(corners, around, kept, gone)
-        left -= 1 + sum(1 for v in touched if not around[v])
+        left -= _move_faces(corners, around, kept, gone)
     keep = np.array([v for v, faces_of in enumerate(around) if faces_of])
     renumbered = np.full(len(verts), -1)
     renumbered[keep] = np.arange(len(keep))
@@ -77,21 +76,22 @@ def _root(merged: list[int], vertex: int) -> int:
     return vertex
 
 
-def _move_faces(corners: list[list[int]], around: list[set[int]], kept: int, gone: int) -> set[int]:
+def _move_faces(corners: list[list[int]], around: list[set[int]], kept: int, gone: int) -> int:
     """Hand the faces of a merged vertex on, drop those that lose their area.
 
-    Returns the other vertices of dropped faces.
+    Returns how many fewer vertices have a face than before.
     """
-    touched: set[int] = set()
-    for number in around[gone]:
+    moved = around[gone]
+    concerned = {kept, gone}.union(*(corners[number] for number in moved))
+    before = sum(1 for v in concerned if around[v])
+    around[gone] = set()
+    for number in moved:
         face = [kept if v == gone else v for v in corners[number]]
         if len(set(face)) == 3:
             corners[number] = face
             around[kept].add(number)
             continue
         corners[number] = []
-        for v in set(face):
+        for v in face:
             around[v].discard(number)
-            touched.add(v)
-    around[gone] = set()
-    return touched
+    return before - sum(1 for v in concerned if around[v])
