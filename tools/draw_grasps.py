@@ -38,7 +38,7 @@ def draw(
     return (cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
 
 
-def picture(hand: Hand, grasp: LibraryGrasp, pose: NDArray, size: int = 176) -> NDArray[np.uint8]:
+def picture(hand: Hand, grasp: LibraryGrasp, pose: NDArray, size: int = 170) -> NDArray[np.uint8]:
     """One grasp from two sides, side by side."""
     verts, joints = hand.pose(pose[None], grasp.shape[None])
     verts = verts[0] - joints[0, 0]

@@ -322,16 +322,20 @@ def _lift(
     rng: np.random.Generator,
 ) -> NDArray | None:
     """The same hold with one or two fingers lifted, for motion while the object is held."""
-    for _ in range(6):
-        count = 1 if rng.random() < 0.5 else 2
+    tips = hand.hand.tip_ids
+    before = hand.verts(angles)[tips]
+    for _ in range(8):
+        chosen = rng.choice([1, 2, 3, 4], rng.integers(1, 3), replace=False)
         lifted = angles.copy()
-        for f in rng.choice([1, 2, 3, 4], count, replace=False):
+        for f in chosen:
             a, b, c = CHAINS[f]
             change = -np.radians([rng.uniform(8, 22), rng.uniform(0, 10), rng.uniform(0, 5)])
             lifted[[a, b, c], 0] = np.clip(
                 lifted[[a, b, c], 0] + change, *hand.limits[[a, b, c], 0].T
             )
         verts = hand.verts(lifted)
+        if np.linalg.norm(verts[tips] - before, axis=1)[chosen].min() < 0.005:
+            continue  # the finger was straight already
         gaps = thing.distance((verts - shift) @ plan.turn)
         if gaps.min() >= -DEEPEST_M and hand.self_intersections(verts) <= MOST_CROSSED:
             return lifted
