@@ -46,7 +46,8 @@ def can(b: Builder, diameter: float, height: float, flat: float = 1, power: floa
 
 def carton(b: Builder, x: float, y: float, z: float, plain: bool = False) -> None:
     """Box with a printed frame, panel and stripe on its faces."""
-    size = b.vary(x, y, z)
+    x, y, z = b.vary(x, y, z)
+    size = (x, y, z)
     ground, panel, print_, side = b.colour(), b.colour(0.4, 0.9), b.colour(), b.colour(0.5)
     edge, inner = 0.7, 0.3
     cuts = np.array([-edge, -inner, inner, edge])
