@@ -61,8 +61,12 @@ class H2ONet(nn.Module):
 
     width, units, up, decoder, hidden, first_stack: sizes; the defaults are the published ones.
     up_form: how the mesh hierarchy goes up (handbench.upsampling.FORMS); topology: a hierarchy,
-    or its file, to use in place of the hand's own. stage: 1 without, 2 with the losses on
+    or its file, to use in place of the hand's own. learn_regressor: whether joints' weights on the
+    mesh are trained, as published, or stay the hand's. stage: 1 without, 2 with the losses on
     orientation (section 3.4). smooth: rounded L1 on tenfold metres, for short training.
+    wrist_gradient: whether the wrist that the turned mesh is put at is trained by it, as in the
+    released single-frame code; from random weights that runs away, since the mesh around the
+    wrist gets no gradient. joint_trunk: whether the orientation trains the common trunk too.
     weight_*: of loss terms.
     """
 
@@ -77,8 +81,11 @@ class H2ONet(nn.Module):
             "first_stack": False,
             "decoder": (32, 32, 24, 16, 8),
             "hidden": 128,
+            "learn_regressor": False,
             "smooth": True,
-            "weight_2d": 4.0,
+            "wrist_gradient": False,
+            "joint_trunk": True,
+            "weight_2d": 0.5,
             "weight_normal": 0.0,
             "weight_edge": 0.0,
         },
@@ -96,8 +103,11 @@ class H2ONet(nn.Module):
         first_stack: bool = True,
         up_form: str = "barycentric",
         topology: Topology | str | None = None,
+        learn_regressor: bool = True,
         stage: int = 2,
         smooth: bool = False,
+        wrist_gradient: bool = True,
+        joint_trunk: bool = False,
         weight_2d: float = 1.0,
         weight_rotation: float = 1.0,
         weight_normal: float = 0.1,
@@ -105,14 +115,18 @@ class H2ONet(nn.Module):
     ) -> None:
         super().__init__()
         self.crop_px, self.stage, self.smooth = crop_px, stage, smooth
+        self.wrist_gradient = wrist_gradient
         self.weight_2d, self.weight_rotation = weight_2d, weight_rotation
         self.weight_normal, self.weight_edge = weight_normal, weight_edge
-        self.backbone = H2ONetBackbone(width, units, up, decoder[0], crop_px, first_stack)
+        self.backbone = H2ONetBackbone(
+            width, units, up, decoder[0], crop_px, first_stack, joint_trunk=joint_trunk
+        )
         cells = (crop_px // 32) ** 2
         rotation = OrientationHead(8 * width, cells, hidden)
         meshes = load(topology, hand) if isinstance(topology, str) else topology
         self.decoder3d = MeshDecoder(meshes or build(hand, up_form), tuple(decoder), rotation)
-        self.mano_joint_reg = nn.Parameter(torch.tensor(joint_regressor(hand), dtype=torch.float32))
+        regressor = torch.tensor(joint_regressor(hand), dtype=torch.float32)
+        self.mano_joint_reg = nn.Parameter(regressor, requires_grad=learn_regressor)
         wrist = hand.rest_joints(np.concatenate([np.zeros((1, 10)), np.eye(10)]))[:, 0]
         for name, value in (("wrist", wrist[0]), ("wrist_by_shape", wrist[1:] - wrist[0])):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
@@ -178,8 +192,8 @@ class H2ONet(nn.Module):
             terms["normal"] = self.weight_normal * masked_mean(normal, of_verts)
             terms["edge"] = self.weight_edge * masked_mean(edge, of_verts)
         if self.stage == 2:
-            # the released form compares around each one's own wrist, which is not detached
-            moved = joints[:, :1] - true["wrist"]
+            wrist = joints[:, :1] if self.wrist_gradient else joints[:, :1].detach()
+            moved = wrist - true["wrist"]
             terms["verts"] = distance(out["verts_m"] + moved, batch["verts_m"], of_verts, smooth)
             terms["joints"] = distance(
                 out["joints_m"] + moved, batch["joints_m"], of_joints, smooth

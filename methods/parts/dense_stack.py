@@ -60,7 +60,8 @@ class H2ONetBackbone(nn.Module):
 
     width: channels at a quarter of the image (128 as published). first_stack: the hourglass
     before the two encoders. middle: channels that the mesh decoder gets. orientation: the second
-    encoder, whose gradient stops at the trunk. H2ONet section 3.3, figure 3.
+    encoder; joint_trunk: whether it trains the trunk too, where its gradient stops as published.
+    H2ONet section 3.3, figure 3.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class H2ONetBackbone(nn.Module):
         crop_px: int = 128,
         first_stack: bool = True,
         orientation: bool = True,
+        joint_trunk: bool = False,
     ) -> None:
         super().__init__()
-        self.first_stack = first_stack
+        self.first_stack, self.joint_trunk = first_stack, joint_trunk
         self.pre_layer = nn.Sequential(
             conv_unit(3, width // 2, 3, stride=2), MobileUnit(width // 2, width)
         )
@@ -106,5 +108,6 @@ class H2ONetBackbone(nn.Module):
             shared = self.thrink2(torch.cat([self.stack1_remap(up), shared], 1))
         low, up = self.dense_stack2(shared)
         joints_crop = self.uv_reg(self.reduce(up).flatten(2))
-        turned = None if self.dense_stack3 is None else self.dense_stack3(shared.detach())[0]
+        entering = shared if self.joint_trunk else shared.detach()
+        turned = None if self.dense_stack3 is None else self.dense_stack3(entering)[0]
         return self.mid_proj(low), joints_crop, low, turned

@@ -10,7 +10,8 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 class ManoHead(nn.Module):
-    """Features (B,C) -> pose6d (B,96), shape (B,10), verts_m (B,778,3), joints_m (B,21,3).
+    """Features (B,C) -> pose6d (B,96), shape (B,10), verts_m (B,778,3), joints_m (B,21,3),
+    rotations (B,16,3,3), each relative to its parent.
 
     Two layers; the last one starts near the flat hand in its own orientation (6D bias =
     identity, weights a tenth). Points are wrist-relative. 6D: Zhou et al. 2019.
@@ -34,4 +35,5 @@ class ManoHead(nn.Module):
             "shape": shape,
             "verts_m": hand.verts_m - wrist,
             "joints_m": hand.joints_m - wrist,
+            "rotations": hand.rotations,
         }
