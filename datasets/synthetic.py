@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from handbench import files
 from handbench._version import VERSION
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, SequencePlan
 from handbench.synthesis import covering, shots, variety
 from handbench.synthesis.compose import Shares, draw_take
-from handbench.synthesis.library import load_grasps
+from handbench.synthesis.library import library_path, load_grasps
 from handbench.synthesis.objects import make
 from handbench.synthesis.scene import Take, object_name, seeded
 
@@ -127,6 +128,7 @@ class Synthetic:
             "image_px": self.image_px,
             "grasps": len(grasps),
             "objects": sorted({grasp.object_name for grasp in grasps}),
+            "sources": [{"file": library_path().name, "sha256": files.sha256(library_path())}],
             "licence": "made by handbench from CC0 and own sources; free to use",
         }
 

@@ -33,15 +33,24 @@ def vertex_normals(verts: NDArray, faces: NDArray) -> tuple[NDArray, NDArray]:
     normals = np.zeros_like(verts)
     flat = np.empty((faces.shape[0], 3))
     for f in range(faces.shape[0]):
-        a, b, c = faces[f]
-        n = np.cross(verts[b] - verts[a], verts[c] - verts[a])
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        square = 0.0
         for k in range(3):
-            normals[a, k] += n[k]
-            normals[b, k] += n[k]
-            normals[c, k] += n[k]
-        flat[f] = n / max(np.sqrt((n * n).sum()), 1e-20)
-    for v in range(len(verts)):
-        normals[v] /= max(np.sqrt((normals[v] * normals[v]).sum()), 1e-20)
+            i, j = (k + 1) % 3, (k + 2) % 3
+            n = (verts[b, i] - verts[a, i]) * (verts[c, j] - verts[a, j])
+            n -= (verts[b, j] - verts[a, j]) * (verts[c, i] - verts[a, i])
+            flat[f, k] = n
+            square += n * n
+            normals[a, k] += n
+            normals[b, k] += n
+            normals[c, k] += n
+        for k in range(3):
+            flat[f, k] /= max(np.sqrt(square), 1e-20)
+    for v in range(verts.shape[0]):
+        x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
+        size = max(np.sqrt(x * x + y * y + z * z), 1e-20)
+        for k in range(3):
+            normals[v, k] /= size
     return normals, flat
 
 
@@ -203,20 +212,15 @@ def shade(
                     whole = False
                 value = inverse[2 * i + (k >> 1), 2 * j + (k & 1)]
                 nearest, farthest = max(nearest, value), min(farthest, value)
-            if whole and nearest - farthest < 0.012 * nearest:
-                shade_sample(
-                    2 * j + 0.5, 2 * i + 0.5, first, 2 * i, 2 * j, points, faces, normals, flat,
-                    rest, corner_rgb, material, volume, inverse, camera, lights, lamp, shadow,
-                    out[i, j],
-                )  # fmt: skip
-            elif nearest > 0:
-                for k in range(4):
-                    a, b = 2 * i + (k >> 1), 2 * j + (k & 1)
-                    if face_id[a, b] >= 0:
-                        shade_sample(
-                            float(b), float(a), face_id[a, b], a, b, points, faces, normals, flat,
-                            rest, corner_rgb, material, volume, inverse, camera, lights, lamp,
-                            shadow, out[i, j],
-                        )  # fmt: skip
-                for k in range(4):
-                    out[i, j, k] *= 0.25
+            whole = whole and nearest - farthest < 0.012 * nearest
+            samples, middle = (1, 0.5) if whole else (4, 0.0)
+            for k in range(samples):
+                a, b = 2 * i + (k >> 1), 2 * j + (k & 1)
+                if face_id[a, b] >= 0:
+                    shade_sample(
+                        b + middle, a + middle, face_id[a, b], a, b, points, faces, normals, flat,
+                        rest, corner_rgb, material, volume, inverse, camera, lights, lamp, shadow,
+                        out[i, j],
+                    )  # fmt: skip
+            for k in range(4):
+                out[i, j, k] /= samples

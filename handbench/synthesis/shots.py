@@ -145,4 +145,5 @@ def _record(track: HandTrack, t: int, K: NDArray, size: int) -> HandRecord:
         mano_valid=1,
         box_px=np.array([*low, *(high - low)]),
         box_source=VERTICES,
+        verts_m=track.verts_m[t],
     )
