@@ -105,7 +105,7 @@ def evaluate_anybody(
     """
     get(protocol_name)
     if protocol_name in OFFICIAL:
-        found = evaluate_official(path, Path(ground_truth), protocol_name, out, asked)
+        found = evaluate_official(path, ground_truth, protocol_name, out, asked)
     else:
         split = open_split(ground_truth)
         found = evaluate_file(path, split, protocol_name, out, asked.on_nan, force)

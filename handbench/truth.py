@@ -45,7 +45,7 @@ class Truth:
         wrist = joints[:, 0].copy()
         return joints - wrist[:, None], valid & valid[:, :1], wrist
 
-    def verts_m(self, part: slice) -> NDArray | None:
+    def verts_m(self, part: slice | NDArray) -> NDArray | None:
         """Wrist-relative vertices of some hands, (m,778,3); None without the split's hand model.
 
         NaN for hands without a mesh. Vertices and wrist joint come from the same posed model.

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ("handbench.cli.train:train", "Train one method variant."),
     "predict": ("handbench.cli.predict:predict", "A run's predictions for a prepared split."),
     "eval": ("handbench.cli.eval:evaluate", "Score runs, or anybody's prediction file."),
+    "export": ("handbench.cli.export:export", "Predictions -> official submission files."),
     "compare": ("handbench.cli.compare:compare", "Paired difference of two results."),
     "reported": ("handbench.cli.reported:reported", "Published figures, and do they add up?"),
     "tables": ("handbench.cli.tables:tables", "Results -> LaTeX, CSV, Markdown, HTML tables."),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from handbench.align import procrustes, scale_translation
 from handbench.errors import DataError
 from handbench.official.curves import Curves
+from handbench.official.hands import Points
 from handbench.official.jsonpoints import PointList, index
 from handbench.official.meshes import joint_trafo, score_meshes
 
@@ -47,10 +48,14 @@ def read_truth(folder: str | Path) -> tuple[PointList, PointList]:
 
 
 def check_counts(
-    protocol: str, pred: list[PointList], true: tuple[PointList, PointList], subset: bool
+    protocol: str,
+    pred: tuple[Points, Points | None],
+    true: tuple[Points, Points],
+    subset: bool,
 ) -> None:
     """Raises DataError unless predictions and truth agree, and have the official count."""
-    counts = [len(each) for each in (*pred, *true)]
+    meshes = pred[0] if pred[1] is None else pred[1]
+    counts = [len(each) for each in (pred[0], meshes, *true)]
     if len(set(counts)) > 1:
         raise DataError(
             f"{pred[0].path} has {counts[0]} joint and {counts[1]} mesh samples, the ground truth "
@@ -70,8 +75,8 @@ def check_counts(
 
 
 def evaluate(
-    pred: list[PointList],
-    true: tuple[PointList, PointList],
+    pred: tuple[Points, Points | None],
+    true: tuple[Points, Points],
     protocol: str,
     on_nan: str = "error",
     workers: int | None = None,
@@ -79,7 +84,8 @@ def evaluate(
     """Score all samples as the official tool of the protocol does.
 
     Joints are in the file's own order and frame. Whether the mesh has MANO's topology is decided
-    by the first sample's vertex count, as officially; if not, mesh lines read -100 and -1.
+    by the first sample's vertex count, as officially; if not, mesh lines read -100 and -1. Without
+    predicted meshes (None) there are no mesh lines.
     """
     joints, target = pred[0].read(0, len(pred[0])), true[0].read(0, len(true[0]))
     broken = ~np.isfinite(joints).all((1, 2))
@@ -106,19 +112,21 @@ def evaluate(
         per_sample[f"{name}auc50_joints"] = own
         if name != "st_":
             per_sample[f"{name}joint_errors_mm"] = (errors * 1000).astype(np.float32)
-    same = pred[1].points_a_sample == true[1].points_a_sample
-    trafo = None if same else joint_trafo(joints, target)
-    meshes = score_meshes(pred[1], true[1], trafo, on_nan, workers)
-    per_sample |= meshes.per_sample
     similar = "xyz_al" if protocol == "freihand" else "xyz_procrustes_al"
     lines = _pair("xyz", curve[""]) | _pair(similar, curve["pa_"])
     if protocol != "freihand":
         lines |= _pair("xyz_scale_trans_al", curve["st_"])
+    curves = {"joints": curve[""].pck, "pa_joints": curve["pa_"].pck}
+    if pred[1] is None:
+        return OfficialScores(protocol, lines, per_sample, curves)
+    same = pred[1].points_a_sample == true[1].points_a_sample
+    trafo = None if same else joint_trafo(joints, target)
+    meshes = score_meshes(pred[1], true[1], trafo, on_nan, workers)
+    per_sample |= meshes.per_sample
     lines |= _pair("mesh", meshes.raw) | _pair("mesh_al", meshes.aligned)
     for threshold in ("5", "15"):
         lines[f"f_score_{threshold}"] = float(np.nanmean(per_sample[f"f{threshold}"]))
         lines[f"f_al_score_{threshold}"] = float(np.nanmean(per_sample[f"pa_f{threshold}"]))
-    curves = {"joints": curve[""].pck, "pa_joints": curve["pa_"].pck}
     if meshes.raw is not None and meshes.aligned is not None:
         curves |= {"verts": meshes.raw.pck, "pa_verts": meshes.aligned.pck}
     return OfficialScores(protocol, lines, per_sample, curves)

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from handbench.console import progress
 from handbench.errors import DataError
 from handbench.fscore import fscores
 from handbench.official.curves import Curves
-from handbench.official.jsonpoints import PointList
+from handbench.official.hands import Points
 
 SLICE = 200
 
@@ -52,8 +52,8 @@ def joint_trafo(points: NDArray, target: NDArray) -> Trafo:
 
 
 def score_meshes(
-    pred: PointList,
-    true: PointList,
+    pred: Points,
+    true: Points,
     trafo: Trafo | None,
     on_nan: str = "error",
     workers: int | None = None,
@@ -91,12 +91,27 @@ def _mapped(function, parts, workers: int | None) -> Iterator:
         return
     # fork shares the compiled kernels and the index; where it is not to be had, spawn works too
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    with multiprocessing.get_context(method).Pool(workers) as pool:
-        yield from pool.imap(function, parts)
+    context = multiprocessing.get_context(method)
+    # the initializer hands the points over once a worker, not once a slice
+    with context.Pool(workers, _begin, (function,)) as pool:
+        yield from pool.imap(_run, parts)
+
+
+_task: Callable | None = None
+
+
+def _begin(function: Callable) -> None:
+    global _task
+    _task = function
+
+
+def _run(part: tuple[int, int]):
+    assert _task is not None
+    return _task(part)
 
 
 def _score_slice(
-    pred: PointList, true: PointList, trafo: Trafo | None, on_nan: str, part: tuple[int, int]
+    pred: Points, true: Points, trafo: Trafo | None, on_nan: str, part: tuple[int, int]
 ):
     start, stop = part
     p, t = pred.read(start, stop), true.read(start, stop)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.console import say
 from handbench.frames import HO3D, INTERHAND, OPENGL
 
 TIMES = 3.0  # how many times better a change must fit before it is spoken of
@@ -67,6 +68,16 @@ def suspicions(joints_m: NDArray, target_m: NDArray, order: str = "ho3d") -> lis
         if after * TIMES < before:
             found.append(Suspicion(name, before / max(after, 1e-12), told))
     return sorted(found, key=lambda each: -each.times)
+
+
+def warn(joints_m: NDArray, target_m: NDArray, order: str) -> None:
+    """Say on stderr what the predictions probably are, where a simple change fits much better."""
+    for each in suspicions(joints_m, target_m, order)[:2]:
+        advice = "; --assume-frame converts" if each.change == "frame" else ""
+        say(
+            f"warning: the predictions fit {each.times:.0f} times better when changed: "
+            f"{each.told}. Scores below are for the file as it is{advice}"
+        )
 
 
 def _error(pred: NDArray, true: NDArray) -> float:
