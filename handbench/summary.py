@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from handbench.schema import row_bytes
@@ -75,8 +76,10 @@ class Summary:
             reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(self.skipped.items()))
             yield f"          skipped {sum(self.skipped.values()):,}: {reasons}"
         yield from label_lines(self.labels)
-        for name, value in self.variety.items():
-            yield f"          {name}: {_plain(value)}"
+        facts = (
+            f"{name.replace('_', ' ')} {_plain(value)}" for name, value in self.variety.items()
+        )
+        yield from wrap(" · ".join(facts), 110, initial_indent=" " * 10, subsequent_indent=" " * 10)
 
 
 def label_lines(labels: Mapping[str, Any]) -> Iterator[str]:
@@ -182,7 +185,7 @@ def _percent(share: float | None) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " · ".join(f"{name} {_plain(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {_plain(each)}" for name, each in value.items())
     if isinstance(value, list):
         return " ".join(_plain(each) for each in value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -5,6 +5,7 @@ A file holds `[sample, …]` or `[[sample, …], [sample, …]]` with sample = `
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -49,8 +50,8 @@ class PointList:
             text = file.read(int(self.stops[stop - 1] - self.starts[start]))
         shape = (stop - start, self.points_a_sample, 3)
         try:
-            flat = simdjson.Parser().parse(b"[" + text + b"]").as_buffer(of_type="d")
-            found = np.frombuffer(flat, np.float64).reshape(shape)
+            numbers: Any = simdjson.Parser().parse(b"[" + text + b"]")
+            found = np.frombuffer(numbers.as_buffer(of_type="d"), np.float64).reshape(shape)
         except (ValueError, TypeError, RuntimeError):
             found = self._read_slowly(text, start, shape)
         return found if self.factor is None else found * np.array(self.factor)
