@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handbench.synthesis import look, motion, objects, occluder
+from handbench.synthesis import look, motion, occluder
 from handbench.synthesis.library import LibraryGrasp, load_grasps
 from handbench.synthesis.motion import HandTrack
 from handbench.synthesis.occluder import Silhouette
 from handbench.synthesis.partner import draw_partner
-from handbench.synthesis.scene import Camera, Take, open_hand
+from handbench.synthesis.scene import Camera, Take, make_object, open_hand
 
 FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
 # occluders differ between splits by their seeds
@@ -27,7 +27,7 @@ class Shares:
     """How often things happen."""
 
     left: float = 0.3
-    two_hands: float = 0.28  # in some of them the second hand is hardly in the picture
+    two_hands: float = 0.25  # in some of them the second hand is hardly in the picture
     occluder: float = 0.45
     second_camera: float = 0.2
 
@@ -74,7 +74,7 @@ def _compose(
     anchor += 0.4 * grasp.T_hand_object[:3, 3] - 0.6 * right.rest_joints(grasp.shape[None])[0, 0]
     wrists = motion.draw_places(frames, K, size, depth, rng) - turns @ anchor
     track = motion.place_hand(right, grip.pose, grasp.shape, turns, wrists, sleeve)
-    held = objects.make(grasp.object_name, grasp.object_seed)
+    held = make_object(grasp.object_name, grasp.object_seed)
     leave = grip.away_m[:, None] * grasp.approach
     T_object = motion.carry(grasp.T_hand_object, leave, turns, wrists)
     tracks: tuple[HandTrack, ...] = (track,)

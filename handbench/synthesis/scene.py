@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from handbench.hand import Hand
 from handbench.records import Mesh
-from handbench.synthesis import look, occluder
+from handbench.synthesis import look, objects, occluder
 from handbench.synthesis.builder import ObjectMesh
 from handbench.synthesis.library import LibraryGrasp
 from handbench.synthesis.motion import HandTrack
@@ -90,6 +90,12 @@ class Take:
 def open_hand(side: str) -> Hand:
     """The open hand, kept: its folded arrays take longer to make than a frame."""
     return Hand.open(side)
+
+
+@lru_cache(maxsize=256)
+def make_object(name: str, seed: int) -> ObjectMesh:
+    """objects.make, kept: takes share objects. Its arrays are not to be written to."""
+    return objects.make(name, seed)
 
 
 def object_name(mesh: ObjectMesh, mirrored: bool) -> str:

@@ -17,7 +17,7 @@ from handbench.synthesis.motion import HandTrack
 from handbench.synthesis.render import Picture, Stage, render
 from handbench.synthesis.scene import Camera, Take, object_name
 
-FEW_PX = 64  # a second hand that shows less is there, but not annotated
+FEW_PX, FEW_JOINTS = 64, 7  # a second hand with less in the picture is there, but not annotated
 VERTICES = 2  # HandRecord.box_source
 
 
@@ -82,9 +82,11 @@ class Photographer:
         plan, hands = self.plan, dict[str, HandRecord]()
         for k, track in enumerate(tracks):
             record = _record(track, t, view.K, take.size)
-            if k and not np.any(record.joints_valid & 2):
-                continue  # out of the picture
-            if k and _count_px(stage, picture, 2 * k) < FEW_PX:  # after each hand comes its arm
+            inside = int((record.joints_valid & 2 > 0).sum())
+            if k and not inside:
+                continue
+            # after each hand comes its arm
+            if k and (inside < FEW_JOINTS or _count_px(stage, picture, 2 * k) < FEW_PX):
                 record = replace(record, present=2)
             hands["left" if track.hand.is_left else "right"] = record
         name = object_name(take.held, take.mirrored)
