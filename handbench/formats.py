@@ -17,11 +17,14 @@ DASH = "–"
 class Cell:
     """One number with its interval; kind says where it comes from.
 
-    kind: "measured" (by handbench), "reported" (printed in a paper) or "not run".
+    kind: "measured" (by handbench), "reported" (printed in a paper), "not run", or what is derived
+    from both: "interval", "difference"; "not printed" is a dash. text, where given, is shown
+    instead of the rounded value.
     """
 
     estimate: Estimate | None
     kind: str = "measured"
+    text: str = ""
 
     @property
     def value(self) -> float:
@@ -82,6 +85,8 @@ class Table:
 def number(cell: Cell, column: Column) -> str:
     if cell.kind == "not run":
         return NOT_RUN
+    if cell.text:
+        return cell.text
     if not math.isfinite(cell.value):
         return DASH
     return f"{cell.value:.{column.digits}f}"
@@ -97,15 +102,20 @@ def interval(cell: Cell, column: Column) -> str:
 
 def latex(table: Table) -> str:
     """A booktabs table environment; best bold, second underlined, intervals in small type."""
+    wide = len(table.columns) > 8
     lines = [
         r"\begin{table}[htbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\centering\{'scriptsize' if wide else 'footnotesize'}\setlength{{\tabcolsep}}{{4pt}}",
         rf"\caption{{{escape(table.caption)}}}",
         rf"\label{{tab:{table.name.replace('_', '-')}}}",
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(table.extras)}}}",
         r"\toprule",
         " & ".join(
-            ["Method", *(escape(c.title) for c in table.columns), *map(escape, table.extras)]
+            [
+                "Method",
+                *(_heading(c.title, len(table.columns)) for c in table.columns),
+                *map(escape, table.extras),
+            ]
         )
         + r" \\",
         r"\midrule",
@@ -130,6 +140,14 @@ def latex(table: Table) -> str:
     lines += [rf"\par\smallskip{{\scriptsize {escape(note)}}}" for note in table.notes]
     lines.append(r"\end{table}")
     return "\n".join(lines) + "\n"
+
+
+def _heading(title: str, columns: int) -> str:
+    """A column's title, in several lines where one would make the table wider than the page."""
+    width = min(32, 190 // max(columns, 1))
+    if 1.5 * len(title) <= width:
+        return escape(title)
+    return rf"\parbox[b]{{{width}mm}}{{\raggedleft {escape(title)}}}"
 
 
 def latex_document(names: Sequence[str]) -> str:
@@ -165,6 +183,11 @@ def escape(text: str) -> str:
         "×": r"$\times$",
         "±": r"$\pm$",
         "−": r"$-$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "†": r"$\dagger$",
+        "‡": r"$\ddagger$",
+        "[": "{[}",  # at the start of a row it would be an argument of the rule above it
         DASH: "--",
     }
     return "".join(table.get(sign, sign) for sign in text)
@@ -183,7 +206,7 @@ def as_csv(table: Table) -> str:
             cell = row.cells[column.key]
             e = cell.estimate
             line += [_full(x) for x in ((e.value, e.low, e.high) if e else ("", "", ""))]
-            line += [str(e.n) if e else "", cell.kind]
+            line += [str(e.n) if e and cell.kind != "reported" else "", cell.kind]
         writer.writerow([*line, *(row.extras.get(title, "") for title in table.extras)])
     return out.getvalue()
 

@@ -1,6 +1,11 @@
 """handbench tables: results -> LaTeX, CSV, Markdown and HTML tables."""
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMATS = "latex,csv,md,html"
 
@@ -9,12 +14,16 @@ FORMATS = "latex,csv,md,html"
 @click.argument("results", nargs=-1, type=click.Path())
 @click.option("--format", "formats", default=FORMATS, show_default=True, help="Which formats.")
 @click.option("--mixed", is_flag=True, help="Let unequal protocols meet; footnote the difference.")
+@click.option("--paper", help="handoccnet, h2onet, handgcat, occrobnet or all: printed | measured.")
 @click.option("--out", type=click.Path(file_okay=False), help="Default: results/out.")
-def tables(results: tuple[str, ...], formats: str, mixed: bool, out: str | None) -> None:
+def tables(
+    results: tuple[str, ...], formats: str, mixed: bool, paper: str | None, out: str | None
+) -> None:
     """Make the tables of RESULTS (runs or result.json files), by default of every scored run.
 
     One comparison per split and one table per occlusion level; controlled splits give error
-    against the share covered. tables.tex shows them all.
+    against the share covered. tables.tex shows them all. --paper rebuilds the tables of a paper,
+    with what was measured under what is printed and macros.tex for quoting it; it needs no run.
     """
     from pathlib import Path
 
@@ -29,8 +38,28 @@ def tables(results: tuple[str, ...], formats: str, mixed: bool, out: str | None)
         if name not in KNOWN:
             raise UnknownName("format", name, KNOWN)
     folder = Path(out or "results/out") / "tables"
+    if paper:
+        _write_papers(paper, results, folder, names)
+        return
     found = [
         table for group in make.grouped(collect(results)) for table in make.all_of(group, mixed)
     ]
     for path in make.write(found, folder, names):
         say(f"wrote {path}")
+
+
+def _write_papers(paper: str, results: tuple[str, ...], folder: "Path", names: list[str]) -> None:
+    from handbench import paper as papers
+    from handbench import tables as make
+    from handbench.console import say
+    from handbench.evaluate import collect
+    from handbench.files import runs_dir, write_text
+
+    # published figures can be shown before anything was run
+    scored = collect(results) if results or any(runs_dir().glob("*/*/*/**/result.json")) else []
+    found = papers.paper_tables(paper, scored, scored if results else ())
+    for path in make.write(found, folder, names):
+        say(f"wrote {path}")
+    if "latex" in names:
+        write_text(folder / "macros.tex", papers.macros(found))
+        say(f"wrote {folder / 'macros.tex'}")
