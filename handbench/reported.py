@@ -91,7 +91,8 @@ class Reported:
 class Claim:
     """A sentence about numbers: columns of one row against others (all rows when against is empty).
 
-    kind: "best" (no row is better), "better" (strictly), "relative" (claimed per cent).
+    kind: "best" (no row is better), "better" (strictly), "relative" (claimed per cent), "equals"
+    (the claimed number is the cell's, in its printed unit).
     """
 
     paper: str
@@ -187,11 +188,11 @@ def claims(path: str | Path | None = None) -> list[Claim]:
     path = Path(path or folder() / "text_claims.csv")
     found = _rows(path, Claim)
     for line, claim in enumerate(found, 2):
-        if claim.kind not in ("best", "better", "relative"):
+        if claim.kind not in ("best", "better", "relative", "equals"):
             raise DataError(f"{path}, line {line}: no kind of claim '{claim.kind}'")
         for metric, _ in claim.cells:
             _known_metric(metric, f"{path}, line {line}")
-        if claim.kind == "relative":
+        if claim.kind in ("relative", "equals"):
             _number(claim.claimed, f"{path}, line {line}")
     return found
 

@@ -38,9 +38,9 @@ What is checked:
   interacting hands.
 - **same cell twice**: one method, data set and metric in two tables of one paper.
 - **cited differently**: the same in different papers; odd where only a third-party summary differs.
-- **text against cells**: sentences of the text (`text_claims.csv`) that say best, better or a per
-  cent. Per cent means the reduction of the error, with half a point of slack, one where the text
-  says "about"; odd where only old/new - 1 fits.
+- **text against cells**: sentences of the text (`text_claims.csv`) that say best, better, a number
+  or a per cent. Per cent means the reduction of the error, with half a point of slack, one where
+  the text says "about"; odd where only old/new - 1 fits.
 - **arrow**: a printed arrow that points away from the better direction.
 """
 

@@ -1,6 +1,7 @@
 """Published figures against each other: between tables, between papers, and with their text."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from handbench.errors import DataError
 from handbench.findings import Finding, exclude, finding, label, span
@@ -59,6 +60,8 @@ def text_against_cells(claim: Claim, cells: Sequence[Reported]) -> list[Finding]
             )
     if claim.kind == "relative":
         return _relative(claim, rows)
+    if claim.kind == "equals":
+        return _equals(claim, rows)
     lines, ties = [], []
     for key in claim.cells:
         mine = rows[claim.row][key]
@@ -97,6 +100,16 @@ def _relative(
             f"{ratio:.1f} %); claimed {claimed:g} %"
         )
     return [] if fits else [_text(claim, "odd" if near else "contradictory", tuple(lines))]
+
+
+def _equals(claim: Claim, rows: Mapping[str, Mapping[tuple[str, str], Reported]]) -> list[Finding]:
+    """A number of the text against the cell that it repeats, in the cell's unit."""
+    wrong = []
+    for key in claim.cells:
+        cell = rows[claim.row][key]
+        if exclude([cell, replace(cell, value=claim.claimed)]):
+            wrong.append(f"{label(cell)}: {claim.claimed} in the text, {cell.value} in the cell")
+    return [_text(claim, "contradictory", tuple(wrong))] if wrong else []
 
 
 def _source(cell: Reported) -> tuple[str, str]:

@@ -234,6 +234,33 @@ def test_a_claim_about_no_row_is_refused():
         check(cells, [replace(claim, row="Delta")])
 
 
+def test_a_number_of_the_text_is_compared_with_its_cell():
+    cells = reported.read(GOLDEN / "reported_control.csv")
+    claim = reported.claims(GOLDEN / "reported_control_claims.csv")[0]
+    printed = next(c for c in cells if (c.table, c.metric) == ("2", "pa_mpjpe_mm")).value
+    said = replace(claim, kind="equals", table="2", columns="pa_mpjpe_mm", claimed=printed)
+    assert check(cells, [said]) == []
+    found = check(cells, [replace(said, claimed="0.11")])
+    assert [(each.check, each.grade) for each in found] == [("text against cells", "contradictory")]
+
+
+def test_a_claim_that_only_ties_or_fits_only_the_ratio_is_odd():
+    cells = reported.read(GOLDEN / "reported_control.csv")
+    claims = reported.claims(GOLDEN / "reported_control_claims.csv")
+    alpha, beta = (
+        next(c for c in cells if (c.table, c.metric, c.method) == ("1", "pa_mpjpe_mm", name))
+        for name in ("Alpha", "Beta")
+    )
+    ratio = 100 * (float(beta.value) / float(alpha.value) - 1)
+    found = check(cells, [replace(claims[2], claimed=f"{ratio:.0f}")])
+    assert [each.grade for each in found] == ["odd"]
+    tied = [replace(c, value=beta.value) if c == alpha else c for c in cells]
+    said = replace(claims[1], columns="pa_mpjpe_mm")
+    found = [each for each in check(tied, [said]) if each.check == "text against cells"]
+    assert [each.grade for each in found] == ["odd"]
+    assert "equal as printed" in found[0].arithmetic[0]
+
+
 def test_known_faults_of_the_papers_are_found():
     found = check(reported.load(), reported.claims(), reported.counts())
     impossible = {(each.where, each.check) for each in found if each.grade == "impossible"}
