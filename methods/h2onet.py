@@ -67,7 +67,7 @@ class H2ONet(nn.Module):
     wrist_gradient: whether the wrist that the turned mesh is put at is trained by it, as in the
     released single-frame code; from random weights that runs away, since the mesh around the
     wrist gets no gradient. joint_trunk: whether the orientation trains the common trunk too.
-    weight_*: of loss terms.
+    upright: start near the identity rotation. weight_*: of loss terms.
     """
 
     inputs, crop_px, frames, hands = ("image",), 128, 1, 1
@@ -85,6 +85,7 @@ class H2ONet(nn.Module):
             "smooth": True,
             "wrist_gradient": False,
             "joint_trunk": True,
+            "upright": True,
             "weight_2d": 0.5,
             "weight_normal": 0.0,
             "weight_edge": 0.0,
@@ -108,6 +109,7 @@ class H2ONet(nn.Module):
         smooth: bool = False,
         wrist_gradient: bool = True,
         joint_trunk: bool = False,
+        upright: bool = False,
         weight_2d: float = 1.0,
         weight_rotation: float = 1.0,
         weight_normal: float = 0.1,
@@ -115,14 +117,14 @@ class H2ONet(nn.Module):
     ) -> None:
         super().__init__()
         self.crop_px, self.stage, self.smooth = crop_px, stage, smooth
-        self.wrist_gradient = wrist_gradient
+        self.wrist_gradient, self.joint_trunk = wrist_gradient, joint_trunk
         self.weight_2d, self.weight_rotation = weight_2d, weight_rotation
         self.weight_normal, self.weight_edge = weight_normal, weight_edge
         self.backbone = H2ONetBackbone(
             width, units, up, decoder[0], crop_px, first_stack, joint_trunk=joint_trunk
         )
         cells = (crop_px // 32) ** 2
-        rotation = OrientationHead(8 * width, cells, hidden)
+        rotation = OrientationHead(8 * width, cells, hidden, upright)
         meshes = load(topology, hand) if isinstance(topology, str) else topology
         self.decoder3d = MeshDecoder(meshes or build(hand, up_form), tuple(decoder), rotation)
         regressor = torch.tensor(joint_regressor(hand), dtype=torch.float32)
@@ -162,7 +164,8 @@ class H2ONet(nn.Module):
         features, joints_crop, low, turned = self.backbone(image)
         verts = self.decoder3d(features, joints_crop)
         joints = self.mano_joint_reg @ verts
-        rotation = six_d_to_matrix(self.decoder3d.rot_reg(low.detach() + turned))
+        shared = low if self.joint_trunk else low.detach()
+        rotation = six_d_to_matrix(self.decoder3d.rot_reg(shared + turned))
         wrist = joints[:, :1].detach()
         return {
             "verts_m": (verts.detach() - wrist) @ rotation.mT,

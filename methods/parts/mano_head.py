@@ -5,8 +5,7 @@ from torch import nn
 
 from handbench.hand import Hand
 from handbench.hand_layer import HandLayer
-
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+from handbench.methods.parts.orientation import IDENTITY
 
 
 class ManoHead(nn.Module):
