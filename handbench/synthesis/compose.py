@@ -69,7 +69,7 @@ def _compose(
     K, depth = draw_camera(size, rng)
     sleeve = int(rng.integers(4, 9)), float(rng.uniform(1.12, 1.35))
     turns = motion.draw_turns(frames, rng)
-    grip = motion.draw_grip(grasp, frames, rng)
+    grip = motion.draw_grip(right, grasp, frames, rng)
     anchor = 0.6 * right.pose(grasp.pose[None], grasp.shape[None])[1][0].mean(0)
     anchor += 0.4 * grasp.T_hand_object[:3, 3] - 0.6 * right.rest_joints(grasp.shape[None])[0, 0]
     wrists = motion.draw_places(frames, K, size, depth, rng) - turns @ anchor

@@ -10,6 +10,7 @@ from handbench.frames import mirror_points, mirror_pose
 from handbench.hand import Hand
 from handbench.rigid import move_hand
 from handbench.synthesis import forearm
+from handbench.synthesis.gesture import draw_gesture
 from handbench.synthesis.library import LibraryGrasp
 
 # Fingers up, seen from the thumb and the back of the hand: the view that orientations vary about.
@@ -17,8 +18,9 @@ BASE = Rotation.from_euler("y", 110, degrees=True) * Rotation.from_matrix(
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 )
 SPREAD_DEG = 75.0
-SCRIPTS = {"hold": 0.5, "reach": 0.35, "release": 0.15}
+SCRIPTS = {"hold": 0.35, "reach": 0.3, "release": 0.15, "free": 0.2}
 APPROACH_M = 0.07
+FREE_M = 0.09  # further away while the fingers are free
 HAND_M = 0.17  # a hand's length in a grasp, for sizes in pictures
 
 
@@ -67,21 +69,25 @@ class Grip:
     away_m: NDArray
 
 
-def draw_grip(grasp: LibraryGrasp, frames: int, rng: np.random.Generator) -> Grip:
-    """Fingers that close, hold with some play, or open."""
+def draw_grip(hand: Hand, grasp: LibraryGrasp, frames: int, rng: np.random.Generator) -> Grip:
+    """Fingers that close, hold with some play, or open; free ones before, after or all the time."""
     script = rng.choice(list(SCRIPTS), p=list(SCRIPTS.values()))
     t = np.linspace(0, 1, frames) if frames > 1 else np.array([0.7])
-    start, length = rng.uniform(0.0, 0.25), rng.uniform(0.3, 0.5)
-    closed = {
-        "hold": np.ones(frames),
-        "reach": ease((t - start) / length),
-        "release": ease((1 - t - start) / length),
-    }[script]
+    start, length = rng.uniform(0.0, 0.4), rng.uniform(0.3, 0.5)
+    time = 1 - t if script == "release" else t
+    closed = np.ones(frames) if script == "hold" else ease((time - start) / length)
     play = rng.uniform(0.3, 1) * np.sin(np.pi * (rng.uniform(0.5, 2) * t + rng.uniform())) ** 2
     held = grasp.pose + play[:, None] * (grasp.pose_alt - grasp.pose)
+    free = np.zeros(frames) if script == "hold" else 1 - ease((time - start + 0.25) / 0.3)
+    if script == "free":
+        closed, free = np.zeros(frames), np.ones(frames)
     # the hand arrives before the fingers have closed
-    away = APPROACH_M * (1 - ease(closed * 1.6))
+    away = APPROACH_M * (1 - ease(closed * 1.6)) + FREE_M * free
     pose = grasp.pose_open + ease(closed * 1.6 - 0.6)[:, None] * (held - grasp.pose_open)
+    if free.any():
+        first, last = (draw_gesture(hand, grasp.shape, rng) for _ in range(2))
+        loose = first + (t[:, None] if script == "free" else 0.0) * (last - first)
+        pose = pose + free[:, None] * (loose - pose)
     return Grip(pose, away)
 
 
