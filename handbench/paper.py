@@ -16,7 +16,18 @@ from handbench.errors import UnknownName
 from handbench.findings import exclude
 from handbench.formats import Cell, Column, Row, Table
 from handbench.protocol import PROTOCOLS
-from handbench.reported import UNITS, Reported, better, by_row, captions, load, tabled, title, unit
+from handbench.reported import (
+    UNITS,
+    Reported,
+    better,
+    by_row,
+    captions,
+    counts,
+    load,
+    tabled,
+    title,
+    unit,
+)
 from handbench.result import Result
 from handbench.stats import Estimate
 from handbench.tables import TINY_NOTE, label, tier
@@ -164,7 +175,9 @@ def _rebuilt(
         if fits(each, first) and not any(_variant(each) == c.variant for c in cells):
             rows += _own(label(each), slots, [each], {}, tier(each))
             notes += _told(label(each), [each], first)
-    caption = f"{TITLES[first.paper]}, Table {first.table}: {printed.caption} · {first.data}"
+    caption = (
+        f"{TITLES[first.paper]}, Table {first.table}: {printed.caption.rstrip('.')} · {first.data}"
+    )
     name = f"{first.paper}_table_{first.table}"
     shown = [note for note in dict.fromkeys(notes) if note]
     return Table(name, caption, [slot.column for slot in slots], rows, shown)
@@ -175,14 +188,14 @@ def _comparison(cells: Sequence[Reported], results: Sequence[Result]) -> Table:
     ours = [c for c in cells if c.variant in COMPARED and c.value and c.metric != "fps"]
     first = ours[0]
     slots = [
-        Slot(*key, unit(key[0]), f"{title(key[0])} {key[1]}".strip(), digits)
+        Slot(*key, unit(key[0]), f"{title(key[0])} {key[1]}".strip(), 1 if length else 3)
         for key in dict.fromkeys(cell.cell for cell in ours)
-        for digits in (max(_decimals(c.exact) for c in ours if c.cell == key),)
+        for length in (unit(key[0]) == "mm",)
     ]
     rows: list[Row] = []
     notes = [LEGEND, "lengths in mm, AUC and F-scores as shares, whatever the papers print"]
     for variant in COMPARED:
-        method, name = variant.split("/")
+        method = variant.partition("/")[0]
         mine = [cell for cell in ours if cell.variant == variant]
         given: dict[tuple[str, str], float] = {}
         # the method's own paper first: the difference is taken from its figures
@@ -192,8 +205,7 @@ def _comparison(cells: Sequence[Reported], results: Sequence[Result]) -> Table:
                 kept = _distinct([c for c in mine if c.paper == paper and c.cell == key])
                 texts[key] = " / ".join(f"{c.exact:f}" for c in kept)
                 given.setdefault(key, float(kept[0].exact))
-            shown = TITLES[method] + (f" {name.replace('_', ' ')}" if name != "full" else "")
-            shown += f" (in {TITLES[paper]})"
+            shown = f"{mine[0].method} (in {TITLES[paper]})"
             rows.append(_printed(shown, slots, texts, given, mine[0].tier))
         like = mine[0] if mine else first
         hits = find(results, variant, like)
@@ -266,10 +278,13 @@ def _told(name: str, hits: Sequence[Result], cell: Reported) -> list[str]:
         return []
     result, made = hits[0], hits[0].provenance["predictions"]
     evaluation, protocol = result.protocol["evaluation"], result.protocol
+    whole = counts().get((cell.data, "all"))
     notes = [
-        f"{name}: {evaluation['hands']:,} hands of {evaluation['data']}, {protocol['label']}, "
-        f"preset {made.get('preset', 'unknown')}, seed {made.get('seed', 'unknown')}, boxes "
-        f"{evaluation['box_source']}" + (f"; one of {len(hits)} runs" if len(hits) > 1 else "")
+        f"{name}: {evaluation['hands']:,} hands of {evaluation['data']}"
+        + (f" (at most {int(whole.hands):,})" if whole else "")
+        + f", {protocol['label']}, preset {made.get('preset', 'unknown')}, "
+        f"seed {made.get('seed', 'unknown')}, boxes {evaluation['box_source']}"
+        + (f"; one of {len(hits)} runs" if len(hits) > 1 else "")
     ]
     if protocol["name"] != cell.protocol:
         ours, theirs = PROTOCOLS.get(protocol["name"]), PROTOCOLS.get(cell.protocol)

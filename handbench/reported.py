@@ -203,7 +203,7 @@ def captions() -> dict[tuple[str, str], PrintedTable]:
 
 
 def counts() -> dict[tuple[str, str], Count]:
-    """(NAME/SPLIT, part) -> its size, where a paper prints a total beside its parts."""
+    """(NAME/SPLIT, part) -> its size; part "all" is the whole split."""
     return {(each.data, each.part): each for each in _rows(folder() / "counts.csv", Count)}
 
 

@@ -120,7 +120,8 @@ def test_a_result_stands_under_its_row_with_interval_and_difference():
     check_fragment(latex(table))
     assert "5.512" in as_csv(table)
     notes = " ".join(table.notes)
-    assert "1,200 hands of dexycb/s0_test, handbench@1, preset paper, seed 0" in notes
+    assert "1,200 hands of dexycb/s0_test (at most 78,768), handbench@1" in notes
+    assert "preset paper, seed 0, boxes gt_joints" in notes
     assert "protocol handbench@1, where the paper's is dexycb_h2onet" in notes
 
 
