@@ -123,6 +123,12 @@ def test_every_value_stands_on_a_line_of_the_paper_with_its_row(shared):
                 assert any(line[-len(values) :] == values for line in lines), (paper, table, values)
 
 
+def test_every_value_of_the_landscape_stands_in_its_source(shared):
+    text = (shared / "specs" / "landscape.md").read_text(encoding="utf-8")
+    numbers = set(re.findall(r"(?<![\d.])\d*\.?\d+", text))
+    assert {each.value for each in reported.load("landscape")} <= numbers
+
+
 def test_claims_are_sentences_of_the_papers(shared):
     for claim in reported.claims():
         text = (shared / "papers" / TEXTS[claim.paper]).read_text(encoding="utf-8")
@@ -225,6 +231,20 @@ def test_a_wrong_arrow_is_found_once_a_column():
     cells = reported.read(GOLDEN / "reported_control.csv")
     turned = [replace(c, heading="F@5 ↓") if c.metric == "f5" else c for c in cells]
     assert [each.check for each in check(turned)] == ["arrow", "arrow"]  # two tables have F@5
+
+
+def test_rounding_is_no_contradiction_but_another_last_digit_is():
+    cells = reported.read(GOLDEN / "reported_control.csv")
+    at = next(
+        i
+        for i, c in enumerate(cells)
+        if (c.paper, c.table, c.method, c.metric) == ("h2onet", "1", "Alpha", "pa_mpjpe_mm")
+    )
+    shorter = replace(cells[at], value=f"{float(cells[at].value):.1f}")
+    assert check([*cells[:at], shorter, *cells[at + 1 :]]) == []
+    other = replace(shorter, value=f"{float(shorter.value) + 0.1:.1f}")
+    found = check([*cells[:at], other, *cells[at + 1 :]])
+    assert [each.check for each in found] == ["cited differently"]
 
 
 def test_a_claim_about_no_row_is_refused():
