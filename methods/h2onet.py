@@ -59,7 +59,7 @@ class H2ONet(nn.Module):
 
     Losses on the turned mesh train the orientation alone (detached as in the released code).
 
-    width, units, up, decoder, hidden, first_stack: sizes; the defaults are the published ones.
+    width, units, up, decoder, hidden, turn_layers, first_stack: sizes, by default the published.
     up_form: how the mesh hierarchy goes up (handbench.upsampling.FORMS); topology: a hierarchy,
     or its file, to use in place of the hand's own. learn_regressor: whether joints' weights on the
     mesh are trained, as published, or stay the hand's. stage: 1 without, 2 with the losses on
@@ -101,6 +101,7 @@ class H2ONet(nn.Module):
         up: int = 24,
         decoder: tuple[int, ...] = (256, 256, 128, 64, 32),
         hidden: int = 1024,
+        turn_layers: int = 3,
         first_stack: bool = True,
         up_form: str = "barycentric",
         topology: Topology | str | None = None,
@@ -124,7 +125,7 @@ class H2ONet(nn.Module):
             width, units, up, decoder[0], crop_px, first_stack, joint_trunk=joint_trunk
         )
         cells = (crop_px // 32) ** 2
-        rotation = OrientationHead(8 * width, cells, hidden, upright)
+        rotation = OrientationHead(8 * width, cells, hidden, turn_layers, upright)
         meshes = load(topology, hand) if isinstance(topology, str) else topology
         self.decoder3d = MeshDecoder(meshes or build(hand, up_form), tuple(decoder), rotation)
         regressor = torch.tensor(joint_regressor(hand), dtype=torch.float32)

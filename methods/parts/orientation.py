@@ -17,13 +17,18 @@ def mlp(*widths: int) -> nn.Sequential:
 class OrientationHead(nn.Module):
     """Maps (B,C,s,s) -> feature (B,hidden) -> 6D rotation (B,6).
 
-    hidden: 1024 as published. Kaiming-uniform weights, zero biases, as the authors start it;
-    upright: the last layer starts near the identity instead, for short training. section
-    3.3; layer sizes from its code.
+    hidden: 1024 as published; layers: hidden ones behind the feature, 3 as published. Weights
+    start Kaiming-uniform and biases zero, as the authors start them; upright: the last layer starts
+    near the identity instead. H2ONet section 3.3; layer sizes from its code.
     """
 
     def __init__(
-        self, channels: int, cells: int, hidden: int = 1024, upright: bool = False
+        self,
+        channels: int,
+        cells: int,
+        hidden: int = 1024,
+        layers: int = 3,
+        upright: bool = False,
     ) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
@@ -36,7 +41,7 @@ class OrientationHead(nn.Module):
         self.pre_block = nn.Sequential(
             nn.Linear(flat, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, hidden), nn.ReLU()
         )
-        self.fc_block = mlp(hidden, hidden, hidden // 2, hidden // 4, 6)
+        self.fc_block = mlp(hidden, *(hidden, hidden // 2, hidden // 4)[:layers], 6)
         start_kaiming(self)
         if upright:
             last = self.fc_block[-1]
