@@ -5,17 +5,20 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from handbench import files, predictions, result, runs
 from handbench.console import say
 from handbench.errors import HandbenchError, MissingPackage
 from handbench.official.run import PROTOCOLS as OFFICIAL
 from handbench.official.run import Options as Asked
 from handbench.official.run import evaluate_official
+from handbench.official.suspects import warn
 from handbench.protocol import get
 from handbench.result import Result
 from handbench.score import score
 from handbench.store import Split, open_split
-from handbench.truth import of_split
+from handbench.truth import Truth, of_split
 
 
 def evaluate_run(
@@ -98,21 +101,49 @@ def evaluate_anybody(
     out: Path,
     asked: Asked = Asked(),  # noqa: B008 (frozen)
     force: bool = False,
+    adapter: str | None = None,
 ) -> Result:
     """Score a prediction file from elsewhere; result.json, per_sample.npz and report.html in out.
 
-    ground_truth is a prepared split for protocol handbench, official files for the official ones.
+    ground_truth is a prepared split, or for official protocols official files. With an adapter path
+    is another project's dump; it becomes out/predictions.h5 first.
     """
     get(protocol_name)
+    if adapter is not None:
+        path = adapted(path, ground_truth, adapter, out)
     if protocol_name in OFFICIAL:
         found = evaluate_official(path, ground_truth, protocol_name, out, asked)
     else:
         split = open_split(ground_truth)
+        warn_of_mistakes(predictions.read(path), of_split(split))
         found = evaluate_file(path, split, protocol_name, out, asked.on_nan, force)
     from handbench.report import write
 
     write([[found]], out / "report.html")
     return found
+
+
+def adapted(path: Path, ground_truth: str, adapter: str, out: Path) -> Path:
+    """out/predictions.h5 made from a dump. Raises HandbenchError when another file stands there."""
+    from handbench.official.adapters import adapt
+
+    made = out / "predictions.h5"
+    found = adapt(path, adapter, open_split(ground_truth))
+    if made.is_file() and "adapter" not in predictions.attributes(made):
+        raise HandbenchError(f"{made} would be overwritten: name another folder with --out")
+    found.write(made)
+    say(f"{path}: {len(found):,} hands read by adapter {adapter}, written to {made}")
+    return made
+
+
+def warn_of_mistakes(given: predictions.Predictions, truth: Truth) -> None:
+    """Say on stderr when the hands found in both look like another unit, frame, order or side."""
+    place = {key: row for row, key in enumerate(zip(given.id.tolist(), given.is_left.tolist()))}
+    keys = zip(truth.id.tolist(), truth.is_left.tolist())
+    row = np.array([place.get(key, -1) for key in keys])
+    joints, valid, _ = truth.joints_m()
+    common = (row >= 0) & valid.all(1)
+    warn(given.joints_m[row[common]], joints[common], "ours", truth.is_left[common])
 
 
 def collect(names: Sequence[str], split_name: str | None = None) -> list[Result]:

@@ -8,6 +8,7 @@ import click
 @click.option("--all", "every", is_flag=True, help="Every run; only what is missing is done.")
 @click.option("--data", multiple=True, help="Score on NAME/SPLIT; default the runs' test split.")
 @click.option("--predictions", type=click.Path(dir_okay=False), help="Score this file instead.")
+@click.option("--adapter", metavar="NAME", help="FILE is a dump of: handoccnet, h2onet, hamer …")
 @click.option("--ground-truth", help="For --predictions: a split NAME/SPLIT, or official files.")
 @click.option("--protocol", default="handbench", show_default=True, help="handbench list protocols")
 @click.option("--out", type=click.Path(file_okay=False), help="Where --predictions' scores go.")
@@ -33,6 +34,7 @@ def evaluate(
     every: bool,
     data: tuple[str, ...],
     predictions: str | None,
+    adapter: str | None,
     ground_truth: str | None,
     protocol: str,
     out: str | None,
@@ -51,6 +53,7 @@ def evaluate(
     handbench eval h2onet --data synthetic/controlled
     handbench eval --predictions predictions.h5 --ground-truth synthetic/test --out scores
     handbench eval --predictions pred.json --ground-truth gt/ --protocol ho3d_v2 --out scores
+    handbench eval --predictions dump.npz --adapter hamer --ground-truth synthetic/test --out scores
     """
     import json
     from pathlib import Path
@@ -65,7 +68,9 @@ def evaluate(
         asked = do.Asked(subset, on_nan, assume_frame, Path(levels) if levels else None)
         folder = Path(out or Path(predictions).parent)
         results = [
-            do.evaluate_anybody(Path(predictions), ground_truth, protocol, folder, asked, force)
+            do.evaluate_anybody(
+                Path(predictions), ground_truth, protocol, folder, asked, force, adapter
+            )
         ]
     else:
         chosen = runs.every() if every else [runs.find(name) for name in names]

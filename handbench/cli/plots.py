@@ -4,21 +4,37 @@ import click
 
 
 @click.command()
-@click.argument("results", nargs=-1, type=click.Path())
+@click.argument("results", nargs=-1, type=click.Path(), metavar="[qualitative] [RESULT]...")
 @click.option("--out", type=click.Path(file_okay=False), help="Default: results/out.")
 def plots(results: tuple[str, ...], out: str | None) -> None:
     """Draw RESULTS (runs or result.json files), by default every scored run.
 
     PCK curves with their AUC, one panel per occlusion level, and error against controlled
     occlusion.
+
+    \b
+    handbench plots                         every figure
+    handbench plots qualitative             pictures: photograph, truth and every method, front
+    handbench plots qualitative h2onet …    and side view, with a CSV of which hands and why
     """
     from pathlib import Path
 
-    from handbench import plots as draw
     from handbench.console import say
     from handbench.evaluate import collect
     from handbench.tables import grouped
 
-    for group in grouped(collect(results)):
-        for path in draw.all_of(group, Path(out or "results/out") / "plots"):
+    pictures = results[:1] == ("qualitative",)
+    folder = Path(out or "results/out") / "plots"
+    for group in grouped(collect(results[pictures:])):
+        if pictures:
+            from handbench import gallery
+
+            paths = gallery.write(group, folder / "qualitative")
+            data = group[0].protocol["evaluation"]["data"]
+            say(f"{data}: {gallery.RULE}" if paths else f"{data}: {gallery.NOTHING}")
+        else:
+            from handbench import plots as draw
+
+            paths = draw.all_of(group, folder)
+        for path in paths:
             say(f"wrote {path}")

@@ -69,13 +69,15 @@ def json_case(path: Path, truth: str, protocol: str, asked: Options) -> Iterator
     made: Mapping[str, Any] = {}
     with unpacked(path) as plain:
         pred: tuple[Points, Points | None]
+        true: tuple[Points, Points]
+        if hands is None:
+            true = ho3d.read_truth(truth)
         if is_hdf5(path):
             if asked.assume_frame == "opengl":
                 raise HandbenchError(
                     "--assume-frame is for official files: predictions.h5 is OpenCV"
                 )
             found = prediction_files.read(path)
-            true = None if hands else ho3d.read_truth(truth)
             if hands is None:
                 placed, source = _by_line(found, path, truth, true[0], kind)
             else:
@@ -89,7 +91,6 @@ def json_case(path: Path, truth: str, protocol: str, asked: Options) -> Iterator
             if asked.assume_frame not in (None, "opencv" if kind == "freihand" else "opengl"):
                 lists = [replace(each, factor=AXES) for each in lists]
             pred = lists[0], lists[1]
-            true = None if hands else ho3d.read_truth(truth)
         if hands is not None:
             true = hands.joints(), hands.verts()
         number = np.arange(len(true[0])) if hands is None else hands.number

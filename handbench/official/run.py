@@ -63,7 +63,7 @@ def _dexycb(case: Case) -> dict[str, NDArray]:
     assert case.joint_3d is not None
     scores = dexycb.evaluate(case.results, case.joint_3d)
     pred = np.stack([case.results[int(i)] for i in scores.index]) / 1000
-    warn(pred, case.joint_3d[scores.index].astype(float), "ours")
+    warn(pred, case.joint_3d[scores.index].astype(float), "ours", case.who["is_left"])
     rows: dict[str, NDArray] = {}
     for row, name in zip(dexycb.ROWS, ("raw_", "", "pa_")):
         # a wrist put on the true one leaves no error in the camera frame to measure
@@ -81,8 +81,13 @@ def _result(
     protocol = get(protocol_name)
     names = [name for name in protocol.metrics if name in per_sample]
     clusters, level = case.who["recording"], case.who["level"]
-    evaluation = {**dict.fromkeys(EVALUATION_CONDITIONS, "unknown"), "dataset_version": ""}
-    evaluation |= {"left_hands": "as in the file", "hands": len(case.number), **case.evaluation}
+    evaluation: dict[str, Any] = dict.fromkeys(EVALUATION_CONDITIONS, "unknown")
+    evaluation |= {
+        "dataset_version": "",
+        "left_hands": "as in the file",
+        "hands": len(case.number),
+        **case.evaluation,
+    }
     made = {name: v for name, v in case.made.items() if isinstance(v, (str, int, float, bool))}
     return Result(
         protocol={

@@ -70,14 +70,24 @@ def suspicions(joints_m: NDArray, target_m: NDArray, order: str = "ho3d") -> lis
     return sorted(found, key=lambda each: -each.times)
 
 
-def warn(joints_m: NDArray, target_m: NDArray, order: str) -> None:
-    """Say on stderr what the predictions probably are, where a simple change fits much better."""
-    for each in suspicions(joints_m, target_m, order)[:2]:
-        advice = "; --assume-frame converts" if each.change == "frame" else ""
-        say(
-            f"warning: the predictions fit {each.times:.0f} times better when changed: "
-            f"{each.told}. Scores below are for the file as it is{advice}"
-        )
+def warn(joints_m: NDArray, target_m: NDArray, order: str, is_left: NDArray | None = None) -> None:
+    """Say on stderr what the predictions probably are, where a simple change fits much better.
+
+    is_left (N,): which hands are left ones; a mistake of one side alone is told apart.
+    """
+    sides = {"the predictions": np.ones(len(joints_m), bool)}
+    if is_left is not None and is_left.any() and not is_left.all():
+        sides = {"the left hands": is_left, "the right hands": ~is_left}
+    found = {who: suspicions(joints_m[part], target_m[part], order) for who, part in sides.items()}
+    if len({tuple(each.change for each in side) for side in found.values()}) == 1:
+        found = {"the predictions": suspicions(joints_m, target_m, order)}
+    for who, side in found.items():
+        for each in side[:2]:
+            advice = "; --assume-frame converts" if each.change == "frame" else ""
+            say(
+                f"warning: {who} fit {each.times:.0f} times better when changed: "
+                f"{each.told}. Scores below are for the file as it is{advice}"
+            )
 
 
 def _error(pred: NDArray, true: NDArray) -> float:
