@@ -67,7 +67,7 @@ class H2ONet(nn.Module):
     wrist_gradient: whether the wrist that the turned mesh is put at is trained by it, as in the
     released single-frame code; from random weights that runs away, since the mesh around the
     wrist gets no gradient. joint_trunk: whether the orientation trains the common trunk too.
-    upright: start near the identity rotation. weight_*: of loss terms.
+    weight_*: of loss terms.
     """
 
     inputs, crop_px, frames, hands = ("image",), 128, 1, 1
@@ -81,12 +81,12 @@ class H2ONet(nn.Module):
             "first_stack": False,
             "decoder": (32, 32, 24, 16, 8),
             "hidden": 128,
+            "turn_layers": 0,
             "learn_regressor": False,
             "smooth": True,
             "wrist_gradient": False,
             "joint_trunk": True,
-            "upright": True,
-            "weight_2d": 0.5,
+            "weight_2d": 1.5,
             "weight_normal": 0.0,
             "weight_edge": 0.0,
         },
@@ -110,7 +110,6 @@ class H2ONet(nn.Module):
         smooth: bool = False,
         wrist_gradient: bool = True,
         joint_trunk: bool = False,
-        upright: bool = False,
         weight_2d: float = 1.0,
         weight_rotation: float = 1.0,
         weight_normal: float = 0.1,
@@ -125,7 +124,7 @@ class H2ONet(nn.Module):
             width, units, up, decoder[0], crop_px, first_stack, joint_trunk=joint_trunk
         )
         cells = (crop_px // 32) ** 2
-        rotation = OrientationHead(8 * width, cells, hidden, turn_layers, upright)
+        rotation = OrientationHead(8 * width, cells, hidden, turn_layers)
         meshes = load(topology, hand) if isinstance(topology, str) else topology
         self.decoder3d = MeshDecoder(meshes or build(hand, up_form), tuple(decoder), rotation)
         regressor = torch.tensor(joint_regressor(hand), dtype=torch.float32)

@@ -5,7 +5,8 @@ from torch import nn
 
 from handbench.hand import Hand
 from handbench.hand_layer import HandLayer
-from handbench.methods.parts.orientation import IDENTITY
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 class ManoHead(nn.Module):

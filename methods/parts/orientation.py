@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # in 6D: the first two rows
-
 
 def mlp(*widths: int) -> nn.Sequential:
     """Linear layers with ReLU between them, none after the last."""
@@ -18,18 +16,11 @@ class OrientationHead(nn.Module):
     """Maps (B,C,s,s) -> feature (B,hidden) -> 6D rotation (B,6).
 
     hidden: 1024 as published; layers: hidden ones behind the feature, 3 as published. Weights
-    start Kaiming-uniform and biases zero, as the authors start them; upright: the last layer starts
-    near the identity instead. H2ONet section 3.3; layer sizes from its code.
+    start Kaiming-uniform and biases zero, as the authors start them. H2ONet section 3.3; layer
+    sizes from its code.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        cells: int,
-        hidden: int = 1024,
-        layers: int = 3,
-        upright: bool = False,
-    ) -> None:
+    def __init__(self, channels: int, cells: int, hidden: int = 1024, layers: int = 3) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
             nn.Conv1d(channels, channels // 2, 1),
@@ -43,12 +34,6 @@ class OrientationHead(nn.Module):
         )
         self.fc_block = mlp(hidden, *(hidden, hidden // 2, hidden // 4)[:layers], 6)
         start_kaiming(self)
-        if upright:
-            last = self.fc_block[-1]
-            assert isinstance(last, nn.Linear)
-            with torch.no_grad():
-                last.weight.mul_(0.1)
-                last.bias.copy_(torch.tensor(IDENTITY))
 
     def feature(self, maps: torch.Tensor) -> torch.Tensor:
         return self.pre_block(self.conv_block(maps.flatten(2)).flatten(1))
