@@ -11,7 +11,7 @@ import torch
 from handbench.console import say
 from handbench.errors import DataError, HandbenchError
 from handbench.files import replacing
-from handbench.hand import default_hand
+from handbench.hand import Hand, models_of
 from handbench.recipe import Recipe, from_dict, method_options
 from handbench.registry import load as load_name
 from handbench.released import import_released
@@ -103,11 +103,11 @@ def newest(run: Run) -> State | None:
     return None
 
 
-def build(recipe: Recipe) -> Any:
-    """The method of a recipe, freshly initialised from the recipe's seed."""
+def build(recipe: Recipe, hand: Hand) -> Any:
+    """The method of a recipe for a right hand, freshly initialised from the recipe's seed."""
     torch.manual_seed(recipe.seed)
     cls = load_name("method", recipe.method)
-    return cls(default_hand("right"), **method_options(recipe))
+    return cls(hand, **method_options(recipe))
 
 
 def trained(run: Run) -> tuple[Any, Recipe, State]:
@@ -119,7 +119,13 @@ def trained(run: Run) -> tuple[Any, Recipe, State]:
     if state is None:
         raise HandbenchError(f"{run.path} has no checkpoint: run  handbench train  first")
     recipe = from_dict(state["recipe"])
-    method = build(recipe)
+    models = models_of(state["hand_model"])
+    if models is None:
+        raise HandbenchError(
+            f"{run.path} was trained with another hand model than there is here: point "
+            "HANDBENCH_MANO at the MANO files it was trained with"
+        )
+    method = build(recipe, models[0])
     _fill(method, state, run)
     return method.eval(), recipe, state
 

@@ -240,6 +240,24 @@ def default_hand(side: str = "right") -> Hand:
     )
 
 
+def models_of(made_with: str) -> tuple[Hand, Hand] | None:
+    """The (right, left) hands whose hash stands in made_with, a split's or a file's `hand_model`.
+
+    The open hand is always at hand; MANO is where $HANDBENCH_MANO says. None: made with another.
+    """
+    return _models_of(made_with, files.mano_dir())
+
+
+@lru_cache(maxsize=8)
+def _models_of(made_with: str, folder: Path | None) -> tuple[Hand, Hand] | None:
+    if Hand.open().sha256 in made_with:
+        return Hand.open("right"), Hand.open("left")
+    if folder is None:
+        return None
+    right = default_hand("right")
+    return (right, default_hand("left")) if right.sha256 in made_with else None
+
+
 def has_left_shape_fault(left: NDArray, right: NDArray) -> bool:
     """Whether the left shapedirs (778, 3, 10) repeat the right's x instead of its mirror image."""
     left, right = left[:, 0], right[:, 0]

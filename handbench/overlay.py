@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from handbench import draw, files
 from handbench.errors import DataError
 from handbench.frames import FINGERS
-from handbench.hand import Hand, default_hand
+from handbench.hand import Hand, default_hand, models_of
 from handbench.rules import LEVELS, RULES, level
 from handbench.schema import SIDES
 from handbench.store import Split
@@ -19,17 +18,8 @@ from handbench.store import Split
 
 def hand_models(split: Split) -> dict[str, Hand]:
     """The hand models by side that the split was made with; empty when they are not here."""
-    return _hand_models(str(split.attributes.get("hand_model", "")), files.mano_dir())
-
-
-@lru_cache(maxsize=2)
-def _hand_models(made_with: str, folder: Path | None) -> dict[str, Hand]:
-    if Hand.open().sha256 in made_with:
-        return {side: Hand.open(side) for side in SIDES}
-    if folder is None:
-        return {}
-    models = {side: default_hand(side) for side in SIDES}
-    return models if models["right"].sha256 in made_with else {}
+    models = models_of(str(split.attributes.get("hand_model", "")))
+    return {} if models is None else dict(zip(SIDES, models))
 
 
 def drawings(split: Split, row: int, rule: str = "released") -> dict[str, draw.Drawing]:

@@ -10,7 +10,6 @@ from handbench import checkpoint, files, predictions
 from handbench.batch import Batch, Samples, to_torch, unmirror
 from handbench.console import progress, say
 from handbench.errors import HandbenchError
-from handbench.hand import default_hand
 from handbench.loader import batches, once
 from handbench.recipe import Recipe
 from handbench.runs import TEST, TRAIN, VAL, Run, data_split
@@ -124,7 +123,7 @@ def conditions(
         "checkpoint_rule": "closed form" if hasattr(method, "fit") else rule,
         "checkpoint_sha256": files.sha256(state["path"]),
         "parameters": sum(p.numel() for p in method.parameters()),
-        "hand_model": f"{default_hand('right').kind} {default_hand('right').sha256}",
+        "hand_model": f"{samples.hand.kind} {samples.hand.sha256}",
     }
 
 

@@ -21,13 +21,13 @@ from handbench import checkpoint, files
 from handbench.batch import Batch, Samples, to_torch
 from handbench.console import progress, say
 from handbench.errors import DataError, HandbenchError
-from handbench.hand import default_hand
+from handbench.hand import Hand, default_hand, models_of
 from handbench.loader import Order, batches, once
 from handbench.logbook import Logbook
 from handbench.recipe import Recipe, differences, from_dict, to_toml
 from handbench.runs import TRAIN, VAL, Run, data_split, run_of
 from handbench.schedule import learning_rate, make_optimizer
-from handbench.store import open_split
+from handbench.store import Split, open_split
 
 VALIDATED = 512  # samples of the validation split, evenly spaced: enough to follow and to choose
 
@@ -125,10 +125,11 @@ def stop_requests() -> Iterator[threading.Event]:
 
 def samples_for(recipe: Recipe, method: Any, split: str, training: bool) -> Samples:
     """A split's samples as the recipe and the method want them."""
+    opened = open_split(split)
     return Samples(
-        open_split(split),
+        opened,
         method.crop_px,
-        default_hand("right"),
+        hand_of(opened),
         frames=method.frames,
         frame_step=recipe.frame_step,
         box_source=recipe.box_source,
@@ -138,6 +139,22 @@ def samples_for(recipe: Recipe, method: Any, split: str, training: bool) -> Samp
         seed=recipe.seed,
         images="image" in method.inputs,
     )
+
+
+def hand_of(split: Split) -> Hand:
+    """The right hand a split was made with; without meshes, the one in use here.
+
+    Raises DataError when the split has meshes of a hand that is not here.
+    """
+    models = models_of(str(split.attributes.get("hand_model", "")))
+    if models is not None:
+        return models[0]
+    if (split.hand_column("mano_valid") > 0).any():
+        raise DataError(
+            f"{split.name} was prepared with another hand model than there is here: point "
+            "HANDBENCH_MANO at the MANO files it was prepared with"
+        )
+    return default_hand("right")
 
 
 def plain(terms: dict[str, Any]) -> dict[str, int | float]:
@@ -152,7 +169,9 @@ class Trainer:
         self.recipe, self.run, self.device = recipe, run, device
         self.save_seconds = save_seconds
         # channels last: a fifth less CPU time a step for small residual networks
-        self.method = checkpoint.build(recipe).to(device, memory_format=torch.channels_last)
+        hand = hand_of(open_split(data_split(recipe.data, TRAIN)))
+        method = checkpoint.build(recipe, hand)
+        self.method = method.to(device, memory_format=torch.channels_last)
         self.samples = samples_for(recipe, self.method, data_split(recipe.data, TRAIN), True)
         if not len(self.samples):
             raise DataError(f"{data_split(recipe.data, TRAIN)} holds no annotated hand")
@@ -180,6 +199,7 @@ class Trainer:
         """Everything that going on needs; plain values and tensors only."""
         return {
             "recipe": asdict(self.recipe),
+            "hand_model": self.samples.hand.sha256,
             "step": self.step,
             "finished": finished,
             "model": self.method.state_dict(),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench.errors import DataError
-from handbench.hand import Hand, default_hand
+from handbench.hand import Hand, default_hand, models_of
 from handbench.rules import RULES, level, unpack
 from handbench.store import Split
 
@@ -66,10 +66,8 @@ class Truth:
         return verts
 
     def hand_models(self) -> tuple[Hand, Hand] | None:
-        """(right, left) if the hand model that the split was made with is the one in use here."""
-        right, left = default_hand("right"), default_hand("left")
-        made_with = str(self.split.attributes.get("hand_model", ""))
-        return (right, left) if right.sha256 in made_with or not made_with else None
+        """(right, left) that the split was made with, or None when they are not here."""
+        return models_of(str(self.split.attributes.get("hand_model", "")))
 
     def level(self) -> NDArray:
         return level(self.split.hand_column("visibility/scene/hand"))

@@ -13,6 +13,7 @@ from handbench.cli.predict import predict as predict_command
 from handbench.cli.train import train as train_command
 from handbench.errors import HandbenchError, UnknownName
 from handbench.evaluate import is_current
+from handbench.hand import Hand
 from handbench.predict import predict
 from handbench.schedule import learning_rate
 from handbench.store import open_split
@@ -54,10 +55,10 @@ def test_a_backbone_can_be_taken_from_another_run(monkeypatch, tmp_path):
     first = train(make(), device="cpu")
     second = make(seed=5, backbone="0123", steps=1)
     elsewhere(monkeypatch, tmp_path, "second")
-    method = checkpoint.build(second)
+    method = checkpoint.build(second, Hand.open())
     assert checkpoint.load_backbone(method, first.checkpoint) == 7
     assert torch.equal(method.backbone[0].weight, weights(first)["backbone.0.weight"])
-    wide = checkpoint.build(recipe.make("toy", "wide", "tiny", "small"))
+    wide = checkpoint.build(recipe.make("toy", "wide", "tiny", "small"), Hand.open())
     with pytest.raises(HandbenchError, match="does not fit the backbone of Toy"):
         checkpoint.load_backbone(wide, first.checkpoint)
 
@@ -69,7 +70,7 @@ def test_all_weights_can_start_from_another_run(monkeypatch):
     for name, value in weights(first).items():
         if value.is_floating_point() and "running" not in name:
             assert (moved[name] - value).abs().max() < 0.05, name  # one step of 0.01 away
-    wide = checkpoint.build(recipe.make("toy", "wide", "tiny", "small"))
+    wide = checkpoint.build(recipe.make("toy", "wide", "tiny", "small"), Hand.open())
     with pytest.raises(HandbenchError, match="does not fit Toy"):
         checkpoint.start_from(wide, first)
 
@@ -185,3 +186,12 @@ def test_commands(monkeypatch):
     for command in (train_command, predict_command):
         ran = CliRunner().invoke(command, ["toy"])
         assert "needs torch, which is not installed: pip install" in str(ran.exception)
+
+
+def test_the_hand_follows_the_data_and_not_the_environment(monkeypatch, tmp_path):
+    """Runs on open-hand data train and predict alike whatever MANO folder is set."""
+    run = train(make(), "cpu")
+    first = predictions.read(predict(run)).joints_m
+    monkeypatch.setenv("HANDBENCH_MANO", str(tmp_path / "nowhere"))
+    again = predictions.read(predict(run, force=True)).joints_m
+    assert np.array_equal(first, again)
