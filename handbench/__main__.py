@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-_checkout = Path(__file__).resolve().parent.parent
-sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != _checkout]
+_home = Path(__file__).resolve().parent.parent
+if (_home / "setup.cfg").is_file():  # a checkout; an installed package's home holds everything else
+    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != _home]
 
 from handbench.cli import main  # noqa: E402
 

@@ -69,8 +69,8 @@ def write(groups: Sequence[Sequence[Result]], path: Path, mixed: bool = False) -
     folder = path.parent / "plots"
     sections = [_data(results, folder, mixed) for results in groups]
     everything = [each for results in groups for each in results]
-    sections += [_training(everything, folder), _sources(everything)]
-    write_text(path, page([section for section in sections if section]))
+    sections += [*_training(everything, folder), _sources(everything)]
+    write_text(path, page(sections))
     return path
 
 
@@ -112,7 +112,7 @@ def _data(results: Sequence[Result], folder: Path, mixed: bool) -> Section:
     return Section(str(results[0].protocol["evaluation"]["data"]), "".join(body), (inside,))
 
 
-def _training(results: Sequence[Result], folder: Path) -> Section | None:
+def _training(results: Sequence[Result], folder: Path) -> list[Section]:
     """Curves of the runs whose log.csv stands beside a result, or above it; each once."""
     places = [each.folder.resolve() for each in results if each.folder is not None]
     logs = [log for place in places for log in (place / "log.csv", place.parent / "log.csv")]
@@ -121,7 +121,7 @@ def _training(results: Sequence[Result], folder: Path) -> Section | None:
         for log in dict.fromkeys(log for log in logs if log.is_file())
         for one in plots.training_curve(log, folder, "/".join(log.parent.parts[-3:]))
     ]
-    return Section("Training", "".join(_figures(drawn))) if drawn else None
+    return [Section("Training", "".join(_figures(drawn)))] if drawn else []
 
 
 def _sources(results: Sequence[Result]) -> Section:

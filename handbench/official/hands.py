@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handbench import frames
 from handbench.errors import DataError
+from handbench.held import held
 from handbench.predictions import Predictions
 from handbench.store import Split
 from handbench.truth import Truth, of_split
@@ -136,7 +137,7 @@ class OfficialHands:
         return verts
 
     def who(self) -> dict[str, NDArray]:
-        """Id, side, sequence, recording, level and visible fingers of each hand."""
+        """Id, side, sequence, recording, level, visible fingers and holding of each hand."""
         truth, hand = self.truth, self.hand
         return {
             "id": truth.id[hand],
@@ -145,6 +146,7 @@ class OfficialHands:
             "recording": truth.per_row("recording")[hand],
             "level": truth.level()[hand],
             "finger_visible": truth.finger_visible()[hand],
+            "held": held(truth.split)[hand],
         }
 
 

@@ -209,13 +209,13 @@ def _who(
 
 
 def _told(hands: OfficialHands | None, protocol: str, asked: Options) -> dict[str, Any]:
-    part = " (a part of it)" if asked.subset else ""
     if hands is None:
+        part = " (a part of it)" if asked.subset else ""
         rule = "from --levels" if asked.levels else "none"
         return {"data": protocol.removesuffix("_hpe") + part, "label_rule": rule}
     split = hands.truth.split
     return {
-        "data": split.name + part,
+        "data": split.name,
         "dataset_version": str(split.attributes.get("dataset_version", "")),
         "label_rule": "from --levels" if asked.levels else hands.truth.rule,
     }
@@ -238,11 +238,20 @@ def unpacked(path: Path) -> Iterator[Path]:
     if path.suffix != ".zip":
         yield path
         return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = _extract(path, folder)
+        try:
+            yield plain
+        except DataError as error:
+            raise DataError(str(error).replace(str(plain), str(path))) from error
+
+
+def _extract(path: Path, folder: str) -> Path:
     try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if Path(name).name == "pred.json"]
             if len(names) != 1:
                 raise DataError(f"{path} holds {len(names)} files named pred.json, expected one")
-            yield Path(archive.extract(names[0], folder))
+            return Path(archive.extract(names[0], folder))
     except zipfile.BadZipFile as error:
         raise DataError(f"{path} is no whole zip file: {error}") from error

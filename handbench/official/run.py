@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import files
+from handbench.console import say
+from handbench.held import GROUPS
 from handbench.metrics import auc
 from handbench.official import dexycb, ho3d
 from handbench.official.hands import CONVENTIONS, kind_of
@@ -42,6 +44,10 @@ def evaluate_official(
     if text:
         files.write_text(out / "scores.txt", text)
     result.write(out)
+    for title in GROUPS:
+        if title in result.levels and result.levels[title]["mpjpe_mm"].n:
+            found = result.levels[title]["mpjpe_mm"]
+            say(f"{title}: {found.n:,} hands, MPJPE {found.value:.2f} mm")
     return replace(result, folder=out)
 
 
@@ -51,7 +57,8 @@ def _json(case: Case, protocol: str, options: Options) -> tuple[dict[str, NDArra
     kind = kind_of(protocol)
     joints = case.pred[0].read(0, len(case.pred[0]))
     target = case.true[0].read(0, len(case.true[0]))
-    warn(joints, target, "ours" if kind == "freihand" else "ho3d")
+    order = "ours" if kind == "freihand" else "ho3d"
+    warn(joints, target, order, advice="" if case.made else "; --assume-frame converts")
     scores = ho3d.evaluate(case.pred, case.true, protocol, options.on_nan)
     per_sample = dict(scores.per_sample)
     for name in ("joint_errors_mm", "pa_joint_errors_mm"):
@@ -80,7 +87,10 @@ def _result(
 ) -> Result:
     protocol = get(protocol_name)
     names = [name for name in protocol.metrics if name in per_sample]
-    clusters, level = case.who["recording"], case.who["level"]
+    clusters = case.who["recording"]
+    groups = {title: case.who["level"] == k for k, title in enumerate(LEVELS)}
+    if protocol_name == "dexycb_hpe" and "held" in case.who:
+        groups |= {title: case.who["held"] == k for title, k in GROUPS.items()}
     evaluation: dict[str, Any] = dict.fromkeys(EVALUATION_CONDITIONS, "unknown")
     evaluation |= {
         "dataset_version": "",
@@ -100,10 +110,8 @@ def _result(
         },
         metrics={name: estimate(per_sample[name], clusters) for name in names},
         levels={
-            title: {
-                name: estimate(per_sample[name][level == k], clusters[level == k]) for name in names
-            }
-            for k, title in enumerate(LEVELS)
+            title: {name: estimate(per_sample[name][part], clusters[part]) for name in names}
+            for title, part in groups.items()
         },
         per_sample={**per_sample, **case.who},
         provenance=_provenance(path, made, options),

@@ -70,10 +70,17 @@ def suspicions(joints_m: NDArray, target_m: NDArray, order: str = "ho3d") -> lis
     return sorted(found, key=lambda each: -each.times)
 
 
-def warn(joints_m: NDArray, target_m: NDArray, order: str, is_left: NDArray | None = None) -> None:
+def warn(
+    joints_m: NDArray,
+    target_m: NDArray,
+    order: str,
+    is_left: NDArray | None = None,
+    advice: str = "",
+) -> None:
     """Say on stderr what the predictions probably are, where a simple change fits much better.
 
-    is_left (N,): which hands are left ones; a mistake of one side alone is told apart.
+    is_left (N,): which hands are left ones; a mistake of one side alone is told apart. advice: what
+    helps when axes are mistaken.
     """
     sides = {"the predictions": np.ones(len(joints_m), bool)}
     if is_left is not None and is_left.any() and not is_left.all():
@@ -83,10 +90,10 @@ def warn(joints_m: NDArray, target_m: NDArray, order: str, is_left: NDArray | No
         found = {"the predictions": suspicions(joints_m, target_m, order)}
     for who, side in found.items():
         for each in side[:2]:
-            advice = "; --assume-frame converts" if each.change == "frame" else ""
+            mend = advice if each.change == "frame" else ""
             say(
                 f"warning: {who} fit {each.times:.0f} times better when changed: "
-                f"{each.told}. Scores below are for the file as it is{advice}"
+                f"{each.told}. Scores below are for the file as it is{mend}"
             )
 
 
