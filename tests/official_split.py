@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 from small_split import Small
 
+from handbench.hand import default_hand
 from handbench.predictions import Predictions
 from handbench.prepare import prepare
+from handbench.records import Mesh, Scene
 from handbench.store import Split, open_split
 from handbench.truth import of_split
+
+FACES = {right: default_hand("right" if right else "left").faces for right in (True, False)}
 
 
 class Listed(Small):
@@ -23,10 +27,22 @@ class Listed(Small):
     def frames(self, plan):
         for frame in super().frames(plan):
             line = 11 - (4 * plan.key + frame.frame_number)
+            # a board before some of the hand, so that levels differ
+            right = frame.left is None
+            hand = frame.right if right else frame.left
+            posed, _ = default_hand("right" if right else "left").pose(
+                hand.mano_pose[None], hand.mano_shape[None]
+            )
+            body = Mesh(posed[0] + hand.mano_trans_m, FACES[right], "right" if right else "left")
+            reach = 0.1 * frame.frame_number - 0.2
+            corners = np.array([[-1, -1, 0], [reach, -1, 0], [reach, 1, 0], [-1, 1, 0]])
+            faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+            board = Mesh(corners * 0.3 + [0, 0, 0.3], faces, "occluder")
             yield replace(
                 frame,
                 id=f"listed/evaluation/{plan.name}/cam/{frame.frame_number}",
                 official_index=line,
+                scene=Scene([body, board], frame.K, frame.image_size),
                 image_path=f"{plan.name}/rgb/{frame.frame_number:04d}.png",
             )
 

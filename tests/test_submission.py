@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from official_split import listed, predicted
 
 from handbench.errors import DataError
 from handbench.frames import HO3D
+from handbench.occlusion_list import occlusion_list
 from handbench.official.hands import official_hands
 from handbench.official.run import Options, evaluate_official
 from handbench.official.submission import export, validate
+from handbench.rules import LEVELS
 from handbench.truth import of_split
 
 SUBSET = Options(subset=True)
@@ -199,3 +202,41 @@ def test_the_command_writes_and_checks(split, tmp_path):
     assert call(out, "--check").returncode == 0
     short = call(out, "--check", "--data", "ho3d_v2/evaluation")
     assert short.returncode == 1 and "12 samples, not 11,524" in short.stderr
+
+
+def test_several_processes_score_the_same(split, places, tmp_path, monkeypatch):
+    predictions = predicted(split)
+    predictions.write(tmp_path / "p.h5")
+    export("ho3d", tmp_path / "p.h5", split, tmp_path / "pred.json")
+    expected, _ = scores_txt(*in_ho3d(*by_line(split, predictions)))
+    monkeypatch.setattr("handbench.official.meshes.SLICE", 5)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for name in ("p.h5", "pred.json"):
+        evaluate_official(tmp_path / name, "listed/evaluation", "ho3d_v2", tmp_path / "o", SUBSET)
+        assert (tmp_path / "o" / "scores.txt").read_text() == expected
+
+
+def test_levels_of_official_files_come_from_a_csv_or_a_split(split, places, tmp_path):
+    predictions = predicted(split)
+    predictions.write(tmp_path / "p.h5")
+    hands = official_hands(split, "ho3d")
+    for file, points in (("xyz", hands.joints()), ("verts", hands.verts())):
+        (tmp_path / f"evaluation_{file}.json").write_text(json.dumps(points.read(0, 12).tolist()))
+    export("ho3d", tmp_path / "p.h5", split, tmp_path / "pred.json")
+    occlusion_list(split).to_csv(tmp_path / "levels.csv", index=False)
+    wanted = hands.who()
+    assert len(np.unique(wanted["level"])) > 1 and (wanted["finger_visible"] <= 1).all()
+    for source in (tmp_path / "levels.csv", Path("listed/evaluation")):
+        asked = Options(subset=True, levels=source)
+        found = evaluate_official(
+            tmp_path / "pred.json", tmp_path, "ho3d_v2", tmp_path / "o", asked
+        )
+        for name in ("level", "finger_visible"):
+            assert np.array_equal(found.per_sample[name], wanted[name])
+        counts = [found.levels[name]["mpjpe_mm"].n for name in LEVELS]
+        assert counts == [(wanted["level"] == k).sum() for k in range(4)]
+    table = occlusion_list(split)
+    table.assign(official_index=table["official_index"] + 12).to_csv(tmp_path / "odd.csv")
+    odd = Options(subset=True, levels=tmp_path / "odd.csv")
+    with pytest.raises(DataError, match="no official_index"):
+        evaluate_official(tmp_path / "pred.json", tmp_path, "ho3d_v2", tmp_path / "o", odd)

@@ -24,7 +24,9 @@ import click
     "--assume-frame", type=click.Choice(["opencv", "opengl"]), help="Axes of an official file."
 )
 @click.option(
-    "--levels", type=click.Path(), help="CSV of handbench show --levels: per-level scores."
+    "--levels",
+    type=click.Path(),
+    help="Per-level scores: a CSV of handbench show --levels, or a split.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--force", is_flag=True, help="Score again what was scored.")

@@ -25,11 +25,11 @@ def read_levels(source: Path | None, number: NDArray) -> dict[str, NDArray]:
     fingers = np.full((len(number), len(FINGERS)), UNKNOWN, np.uint8)
     if source is not None:
         known = _of_csv(source) if source.is_file() else _of_split(source)
-        for k, each in enumerate(number.tolist()):
-            if each in known:
-                level[k], fingers[k] = known[each]
-        if (level < 0).all():
+        named = [k for k, each in enumerate(number.tolist()) if each in known]
+        if not named:
             raise DataError(f"{source}: no official_index of it is among the scored samples")
+        for k in named:
+            level[k], fingers[k] = known[int(number[k])]
     return {"level": level, "finger_visible": fingers}
 
 
