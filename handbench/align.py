@@ -70,6 +70,29 @@ def procrustes(
     return (source / source_norm) @ np.swapaxes(R, 1, 2) * scale * target_norm + target_centre
 
 
+def kabsch(points: NDArray, target: NDArray, valid: NDArray | None = None) -> NDArray[np.float64]:
+    """Rotations (N, 3, 3) that turn centred points best onto the centred target (Kabsch 1976).
+
+    valid (N, K): points that count. The rotation of the best similarity is the same one. NaN for
+    a sample with a non-finite point or with fewer than 3 that count. Raises ShapeError.
+    """
+    check(points, target)
+    counts = np.ones(points.shape[:2], bool) if valid is None else valid
+    weight = counts[..., None].astype(np.float64)
+    total = np.maximum(weight.sum(1, keepdims=True), 1.0)
+    centred = []
+    for cloud in (points, target):
+        inside = np.where(counts[..., None], cloud.astype(np.float64), 0.0)
+        centred.append((inside - inside.sum(1, keepdims=True) / total) * weight)
+    covariance = np.swapaxes(centred[1], 1, 2) @ centred[0]
+    fine = np.isfinite(covariance).all((1, 2)) & (counts.sum(1) >= 3)
+    rotations = np.full(covariance.shape, np.nan)
+    U, _, Vt = np.linalg.svd(covariance[fine])
+    U[np.linalg.det(U @ Vt) < 0, :, -1] *= -1
+    rotations[fine] = U @ Vt
+    return rotations
+
+
 def _length(vectors: NDArray) -> NDArray:
     """Norms (N,) rounded as numpy's norm of one vector: AUC at threshold 0 sees the last bit."""
     return np.sqrt(np.vecdot(vectors, vectors))

@@ -2,163 +2,159 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 from numpy.typing import NDArray
 
+from handbench import hidden, occlusion, orientation, planar
+from handbench.curves import auc, row_mean
 from handbench.pairs import Pairs
-
-AUC_RANGE_MM = (0.0, 50.0)
-AUC_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of a table. of(pairs) gives (M,), NaN for a hand that has no value."""
+    """One column of a table. of(pairs) gives (M,), NaN for a hand that has no value.
+
+    better: "lower", "higher", or "one" for a ratio. of is None for what a pair of hands does not
+    tell: what needs the frames around, the whole picture, or all hands at once.
+    """
 
     name: str
     title: str
     unit: str
-    better: str  # "lower" or "higher"
-    needs: tuple[str, ...]
-    of: Callable[[Pairs], NDArray]
+    better: str
+    needs: tuple[str, ...] = ()
+    of: Callable[[Pairs], NDArray] | None = None
 
 
-def thresholds_mm() -> NDArray:
-    """The PCK thresholds: 100 from 0 to 50 mm, both ends included (HO-3D, FreiHAND, DexYCB)."""
-    return np.linspace(*AUC_RANGE_MM, AUC_STEPS)
+def _errors(name: str, title: str, part: str, *needs: str) -> Metric:
+    """Mean error in mm over the joints or vertices that Pairs.PART holds."""
+    return Metric(name, title, "mm", "lower", needs, lambda pairs: row_mean(getattr(pairs, part)))
 
 
-def pck(errors_mm: NDArray) -> NDArray:
-    """Share of errors <= each threshold, (100,); per keypoint first, then over keypoints.
-
-    errors_mm (M, K); NaN entries do not count.
-    """
-    limits = thresholds_mm()
-    curves = np.zeros((errors_mm.shape[1], len(limits)))
-    for k, column in enumerate(errors_mm.T):
-        known = np.sort(column[np.isfinite(column)])
-        if len(known):
-            curves[k] = np.searchsorted(known, limits, side="right") / len(known)
-        else:
-            curves[k] = np.nan
-    return np.nanmean(curves, axis=0)
+def _area(name: str, title: str, part: str, *needs: str) -> Metric:
+    return Metric(name, title, "", "higher", needs, lambda pairs: auc(getattr(pairs, part)))
 
 
-def auc(errors_mm: NDArray) -> NDArray:
-    """Area under the PCK curve of each hand alone, (M,); their mean is the curve's own area.
-
-    The trapezoid rule over 100 thresholds: an error counts (99 - i + 0.5) / 99 where i is the
-    first threshold that reaches it (1 for an error of 0, which even the first reaches).
-    """
-    first = np.searchsorted(thresholds_mm(), errors_mm, side="left").astype(float)
-    share = np.clip((AUC_STEPS - 0.5 - first) / (AUC_STEPS - 1), 0.0, 1.0)
-    share[first == AUC_STEPS] = 0.0
-    share[np.isnan(errors_mm)] = np.nan
-    return row_mean(share)
+def _f_score(name: str, title: str, part: str, column: int) -> Metric:
+    of = lambda pairs: getattr(pairs, part)[:, column]  # noqa: E731
+    return Metric(name, title, "", "higher", ("verts",), of)
 
 
-def row_mean(values: NDArray) -> NDArray:
-    """Mean over the known entries of each row; NaN for a row without any."""
-    known = np.isfinite(values)
-    count = known.sum(1)
-    total = np.where(known, values, 0.0).sum(1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _split(errors_mm: NDArray, visible: NDArray | None, wanted: bool) -> NDArray:
-    assert visible is not None
-    return row_mean(np.where(visible.astype(bool) == wanted, errors_mm, np.nan))
-
-
-def _occlusion_accuracy(pairs: Pairs) -> NDArray:
-    assert pairs.visibility_pred is not None and pairs.finger_visible is not None
-    known = pairs.finger_visible <= 1
-    right = (pairs.visibility_pred >= 0.5) == (pairs.finger_visible == 1)
-    return row_mean(np.where(known & np.isfinite(pairs.visibility_pred), right, np.nan))
-
-
-_VERTS, _ROOT, _SEEN = ("verts",), ("root",), ("joint_visible",)
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("mpjpe_mm", "MPJPE", "mm", "lower", (), lambda p: row_mean(p.joint_errors_mm)),
-        Metric(
-            "pa_mpjpe_mm", "PA-MPJPE", "mm", "lower", (), lambda p: row_mean(p.pa_joint_errors_mm)
+def _planar(prefix: str, title: str, visible: int | None, *needs: str) -> list[Metric]:
+    """2D metrics over all, visible or hidden joints."""
+    needs = ("joints_px", *needs)
+    epe = partial(planar.epe_px, visible=visible)
+    return [
+        Metric(f"{prefix}epe2d_px", f"{title}2D error", "px", "lower", needs, epe),
+        *(
+            Metric(
+                f"{prefix}pck2d_{name}",
+                f"{title}2D PCK@{share:.2f}",
+                "",
+                "higher",
+                needs,
+                partial(planar.pck_box, share=share, visible=visible),
+            )
+            for name, share in planar.BOX_SHARES.items()
         ),
-        Metric(
-            "st_mpjpe_mm", "ST-MPJPE", "mm", "lower", (), lambda p: row_mean(p.st_joint_errors_mm)
-        ),
-        Metric(
-            "raw_mpjpe_mm",
-            "raw MPJPE",
-            "mm",
-            "lower",
-            _ROOT,
-            lambda p: row_mean(p.raw_joint_errors_mm),
-        ),
-        Metric("mpvpe_mm", "MPVPE", "mm", "lower", _VERTS, lambda p: row_mean(p.vert_errors_mm)),
-        Metric(
-            "pa_mpvpe_mm",
-            "PA-MPVPE",
-            "mm",
-            "lower",
-            _VERTS,
-            lambda p: row_mean(p.pa_vert_errors_mm),
-        ),
-        Metric(
-            "raw_auc50_joints",
-            "raw J-AUC",
-            "",
-            "higher",
-            _ROOT,
-            lambda p: auc(p.raw_joint_errors_mm),
-        ),
-        Metric("auc50_joints", "J-AUC", "", "higher", (), lambda p: auc(p.joint_errors_mm)),
-        Metric(
-            "pa_auc50_joints", "PA J-AUC", "", "higher", (), lambda p: auc(p.pa_joint_errors_mm)
-        ),
-        Metric("auc50_verts", "V-AUC", "", "higher", _VERTS, lambda p: auc(p.vert_errors_mm)),
-        Metric(
-            "pa_auc50_verts", "PA V-AUC", "", "higher", _VERTS, lambda p: auc(p.pa_vert_errors_mm)
-        ),
-        Metric("f5", "F@5", "", "higher", _VERTS, lambda p: p.f_scores[:, 0]),
-        Metric("f15", "F@15", "", "higher", _VERTS, lambda p: p.f_scores[:, 1]),
-        Metric("pa_f5", "PA F@5", "", "higher", _VERTS, lambda p: p.pa_f_scores[:, 0]),
-        Metric("pa_f15", "PA F@15", "", "higher", _VERTS, lambda p: p.pa_f_scores[:, 1]),
-        Metric(
-            "hidden_mpjpe_mm",
-            "hidden joints: MPJPE",
-            "mm",
-            "lower",
-            _SEEN,
-            lambda p: _split(p.joint_errors_mm, p.joint_visible, False),
-        ),
-        Metric(
-            "visible_mpjpe_mm",
-            "visible joints: MPJPE",
-            "mm",
-            "lower",
-            _SEEN,
-            lambda p: _split(p.joint_errors_mm, p.joint_visible, True),
-        ),
-        Metric(
-            "occlusion_acc",
-            "occlusion accuracy",
-            "",
-            "higher",
-            ("visibility",),
-            _occlusion_accuracy,
-        ),
-    )
-}
+    ]
+
+
+_SEEN = ("joint_visible",)
+_LOWER_MM = ("mm", "lower")
+
+_ROWS = (
+    _errors("mpjpe_mm", "MPJPE", "joint_errors_mm"),
+    _errors("pa_mpjpe_mm", "PA-MPJPE", "pa_joint_errors_mm"),
+    _errors("st_mpjpe_mm", "ST-MPJPE", "st_joint_errors_mm"),
+    _errors("raw_mpjpe_mm", "raw MPJPE", "raw_joint_errors_mm", "root"),
+    _errors("jstar_mpjpe_mm", "J* MPJPE", "star_errors_mm", "star"),
+    _errors("pa_jstar_mpjpe_mm", "J* PA-MPJPE", "pa_star_errors_mm", "star"),
+    _errors("mpvpe_mm", "MPVPE", "vert_errors_mm", "verts"),
+    _errors("pa_mpvpe_mm", "PA-MPVPE", "pa_vert_errors_mm", "verts"),
+    _area("raw_auc50_joints", "raw J-AUC", "raw_joint_errors_mm", "root"),
+    _area("auc50_joints", "J-AUC", "joint_errors_mm"),
+    _area("pa_auc50_joints", "PA J-AUC", "pa_joint_errors_mm"),
+    _area("auc50_verts", "V-AUC", "vert_errors_mm", "verts"),
+    _area("pa_auc50_verts", "PA V-AUC", "pa_vert_errors_mm", "verts"),
+    _f_score("f5", "F@5", "f_scores", 0),
+    _f_score("f15", "F@15", "f_scores", 1),
+    _f_score("pa_f5", "PA F@5", "pa_f_scores", 0),
+    _f_score("pa_f15", "PA F@15", "pa_f_scores", 1),
+    # hidden against visible
+    Metric(
+        "hidden_mpjpe_mm",
+        "hidden joints: MPJPE",
+        *_LOWER_MM,
+        _SEEN,
+        partial(hidden.joints_mm, wanted=hidden.HIDDEN),
+    ),
+    Metric(
+        "visible_mpjpe_mm",
+        "visible joints: MPJPE",
+        *_LOWER_MM,
+        _SEEN,
+        partial(hidden.joints_mm, wanted=hidden.SEEN),
+    ),
+    Metric(
+        "hidden_given_seen_mm",
+        "hidden joints given the seen",
+        *_LOWER_MM,
+        _SEEN,
+        hidden.given_seen_mm,
+    ),
+    Metric(
+        "hidden_mpvpe_mm",
+        "hidden vertices: MPVPE",
+        *_LOWER_MM,
+        ("verts", "vert_visible"),
+        partial(hidden.verts_mm, wanted=hidden.HIDDEN),
+    ),
+    Metric(
+        "visible_mpvpe_mm",
+        "visible vertices: MPVPE",
+        *_LOWER_MM,
+        ("verts", "vert_visible"),
+        partial(hidden.verts_mm, wanted=hidden.SEEN),
+    ),
+    # global orientation
+    Metric("rotation_deg", "rotation", "deg", "lower", (), orientation.rotation_deg),
+    Metric(
+        "root_rotation_deg",
+        "root rotation",
+        "deg",
+        "lower",
+        ("rotation",),
+        orientation.root_rotation_deg,
+    ),
+    Metric("canonical_mm", "canonical pose", *_LOWER_MM, (), orientation.canonical_mm),
+    Metric("scale_ratio", "size / true size", "", "one", (), orientation.scale_ratio),
+    # in the picture
+    *_planar("", "", None),
+    *_planar("visible_", "visible joints: ", hidden.SEEN, "joint_visible"),
+    *_planar("hidden_", "hidden joints: ", hidden.HIDDEN, "joint_visible"),
+    # which fingers are hidden; the last two are of all hands together
+    Metric(
+        "occlusion_acc", "occlusion accuracy", "", "higher", ("visibility",), occlusion.accuracy
+    ),
+    Metric("occlusion_ap", "occlusion AP", "", "higher"),
+    Metric("occlusion_ece", "occlusion calibration error", "", "lower"),
+    # of the frames around, and of whole pictures
+    Metric("accel_mm", "acceleration error", "mm", "lower"),
+    Metric("jitter_mm", "jitter", "mm", "lower"),
+    Metric("mrrpe_mm", "MRRPE", "mm", "lower"),
+    Metric("handedness_acc", "handedness accuracy", "", "higher"),
+    Metric("mssd_mm", "MSSD", "mm", "lower"),
+)
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
 
 
 def measure(pairs: Pairs, names: tuple[str, ...]) -> dict[str, NDArray]:
     """The named metrics that these pairs can have, each (M,)."""
-    return {
-        name: METRICS[name].of(pairs)
-        for name in names
-        if all(pairs.has(need) for need in METRICS[name].needs)
-    }
+    found = {}
+    for name in names:
+        metric = METRICS[name]
+        if metric.of is not None and all(pairs.has(need) for need in metric.needs):
+            found[name] = metric.of(pairs)
+    return found

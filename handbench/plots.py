@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from handbench.curves import AUC_STEPS, pck, thresholds_mm
 from handbench.files import replacing, write_text
-from handbench.metrics import AUC_STEPS, pck, thresholds_mm
 from handbench.result import Result
 from handbench.rules import LEVELS
 from handbench.stats import estimate

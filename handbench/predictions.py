@@ -23,6 +23,8 @@ HAND_ARRAYS: dict[str, tuple[tuple[int, ...], str]] = {
     "root_m": ((3,), "f4"),
     "visibility": ((5,), "f4"),
     "hand_score": ((), "f4"),
+    "joints_px": ((21, 2), "f4"),
+    "root_rotation": ((3, 3), "f4"),
 }
 IMAGE_ARRAYS: dict[str, tuple[tuple[int, ...], str]] = {
     "left_minus_right_m": ((3,), "f4"),
@@ -35,9 +37,10 @@ REQUIRED = ("is_left", "joints_m")
 class Predictions:
     """Predicted hands, one row each, un-mirrored, OpenCV axes, metres, relative to the wrist.
 
-    id (M,) the image's id; is_left (M,); joints_m (M,21,3); verts_m (M,778,3) or None; root_m
-    (M,3) wrist in the camera, or None; visibility (M,5) probability that a finger is visible, or
-    None; hand_score (M,) or None. per_image: image_id (N,) and arrays of one row an image.
+    id (M,) the image's id; is_left (M,); joints_m (M,21,3). Or None: verts_m (M,778,3); root_m
+    (M,3) wrist in the camera; visibility (M,5) probability that a finger is visible; hand_score
+    (M,) that there is such a hand; joints_px (M,21,2) in the image; root_rotation (M,3,3) of the
+    hand model's first joint in the camera. per_image: image_id (N,) and arrays of one row an image.
     attributes: root_source ("predicted" | "ground_truth" | "none") and how the file was made.
     """
 
@@ -48,6 +51,8 @@ class Predictions:
     root_m: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
     hand_score: NDArray[np.float32] | None = None
+    joints_px: NDArray[np.float32] | None = None
+    root_rotation: NDArray[np.float32] | None = None
     per_image: Mapping[str, NDArray] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
 

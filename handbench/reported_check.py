@@ -10,8 +10,8 @@ from itertools import product
 from math import sqrt
 from statistics import median
 
+from handbench.curves import AUC_RANGE_MM, AUC_STEPS
 from handbench.findings import GRADES, Finding, Span, finding, less, span, spans
-from handbench.metrics import AUC_RANGE_MM, AUC_STEPS
 from handbench.reported import Claim, Count, Reported, better, by_row, tabled, title
 from handbench.reported_sources import (
     cited_differently,

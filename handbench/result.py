@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import __version__
+from handbench.aggregate import unit_of
 from handbench.errors import DataError
 from handbench.files import read_json, replacing, write_json
-from handbench.metrics import METRICS
 from handbench.stats import Estimate
 
 FORMAT = "handbench-result"
@@ -27,8 +27,10 @@ class Result:
     """Scores of one set of predictions.
 
     protocol: {name, version, label, evaluation: {...}, method: {...}}; metrics: name -> Estimate;
-    levels: level -> name -> Estimate; per_sample: name -> (N,), with id, is_left, sequence,
-    recording, level and the per-joint errors beside the metrics; provenance: versions and hashes.
+    levels: level or other part of the data (single, interacting) -> name -> Estimate; per_sample:
+    name -> (N,), with id, is_left, sequence, recording, level and the per-joint errors beside the
+    metrics; provenance: versions and hashes; clusters: "recording" or "subject" -> the values of
+    each, or from 10 on intervals over them (aggregate.by_cluster).
     """
 
     protocol: Mapping[str, Any]
@@ -36,6 +38,7 @@ class Result:
     levels: Mapping[str, Mapping[str, Estimate]]
     per_sample: Mapping[str, NDArray] = field(repr=False)
     provenance: Mapping[str, Any]
+    clusters: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None  # where it was read from; predictions.h5 may stand beside it
 
     def write(self, folder: str | Path) -> None:
@@ -54,6 +57,7 @@ class Result:
                 level: {name: _row(name, value) for name, value in rows.items()}
                 for level, rows in self.levels.items()
             },
+            "clusters": dict(self.clusters),
             "provenance": dict(self.provenance),
         }
 
@@ -85,6 +89,7 @@ def read(path: str | Path) -> Result:
         },
         per_sample=per_sample,
         provenance=data["provenance"],
+        clusters=data.get("clusters", {}),
         folder=path.parent,
     )
 
@@ -111,10 +116,9 @@ def versions() -> dict[str, str]:
 
 
 def _row(name: str, value: Estimate) -> dict[str, Any]:
-    unit = METRICS[name].unit if name in METRICS else ""
     return {
         "value": _number(value.value),
-        "unit": unit,
+        "unit": unit_of(name),
         "low": _number(value.low),
         "high": _number(value.high),
         "n": value.n,

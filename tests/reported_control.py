@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from handbench.align import procrustes, root, scale_translation
-from handbench.metrics import auc
+from handbench.curves import auc
 from handbench.reported import Claim, Reported
 
 GOLDEN = Path(__file__).parent / "golden"

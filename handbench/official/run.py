@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from handbench import files
 from handbench.console import say
+from handbench.curves import auc
 from handbench.held import GROUPS
-from handbench.metrics import auc
 from handbench.official import dexycb, ho3d
 from handbench.official.hands import CONVENTIONS, kind_of
 from handbench.official.inputs import Case, Options, dexycb_case, json_case
