@@ -1,22 +1,25 @@
 """Paired differences of two results on the same hands."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handbench.errors import HandbenchError
+from handbench.formats import Column
 from handbench.metrics import METRICS
 from handbench.protocol import EVALUATION_CONDITIONS
 from handbench.protocol import differences as unequal
 from handbench.result import Result
+from handbench.rows import label, tier
 from handbench.rules import LEVELS
 from handbench.stats import Difference, holm, paired
-from handbench.tables import label
 
 SHOWN = ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm", "hidden_mpjpe_mm")
 LEVEL_METRIC = "pa_mpjpe_mm"
+CLEAR = 0.05
 
 
 def differences(a: Result, b: Result) -> list[dict[str, Any]]:
@@ -64,13 +67,40 @@ def lines(rows: list[dict[str, Any]], a: Result, b: Result) -> list[str]:
             told.append(f"{head}  {row['clusters']} recordings: too few for an interval")
             continue
         better = a if (row["value"] < 0) == (metric.better == "lower") else b
-        clear = row["p_holm"] is not None and row["p_holm"] < 0.05
+        clear = row["p_holm"] is not None and row["p_holm"] < CLEAR
         verdict = f"{label(better)} better" if clear else "no clear difference"
         told.append(
             f"{head} [{row['low']:+.2f} {row['high']:+.2f}]  {verdict}, "
             f"p {row['p_holm']:.4f}, {row['n']:,} hands, {row['clusters']} recordings"
         )
     return told
+
+
+def clear_differences(results: Sequence[Result], columns: Sequence[Column]) -> set[tuple[int, str]]:
+    """Cells (row, column key) that are clearly worse than the best of their tier and column.
+
+    Paired over recordings; Holm's correction over all cells of the table that are compared.
+    Results on other hands than the best's are not compared.
+    """
+    cells: list[tuple[int, str]] = []
+    p: list[float] = []
+    for column in (each for each in columns if each.better in ("lower", "higher")):
+        have = [k for k, each in enumerate(results) if column.key in each.per_sample]
+        for group in {tier(results[k]) for k in have}:
+            rivals = [k for k in have if tier(results[k]) == group]
+            values = [results[k].metrics[column.key].value for k in rivals]
+            if not np.isfinite(values).any():
+                continue
+            pick = np.nanargmin if column.better == "lower" else np.nanargmax
+            best = results[rivals[int(pick(values))]].per_sample
+            for k in rivals:
+                mine = results[k].per_sample
+                if mine is not best and np.array_equal(mine["id"], best["id"]):
+                    found = paired(mine[column.key], best[column.key], mine["recording"])
+                    cells.append((k, column.key))
+                    p.append(found.p)
+    corrected = holm(np.array(p))
+    return {cell for cell, each in zip(cells, corrected) if each < CLEAR}
 
 
 def _row(metric: str, level: str, found: Difference) -> dict[str, Any]:

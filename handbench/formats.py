@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """key: the metric; title with unit in the header; better: "lower" or "higher"; digits."""
+    """key: the metric; title with unit in the header; better: "lower", "higher" or neither."""
 
     key: str
     title: str
@@ -65,7 +65,7 @@ class Table:
 
     def rank(self, row: Row, column: Column) -> int:
         """1 best, 2 second best among the measured cells of the row's tier; 0 otherwise."""
-        if row.cells[column.key].kind != "measured":
+        if row.cells[column.key].kind != "measured" or column.better not in ("lower", "higher"):
             return 0
         rivals = {
             each.cells[column.key].value

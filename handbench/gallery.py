@@ -17,9 +17,9 @@ from handbench.frames import FINGERS, project
 from handbench.hand import Hand
 from handbench.predictions import Predictions
 from handbench.result import Result
+from handbench.rows import label, ordered, stem
 from handbench.rules import LEVELS
 from handbench.store import Split, open_split, prepared
-from handbench.tables import label, ordered, stem
 from handbench.truth import Truth, of_split
 
 CELL = 272

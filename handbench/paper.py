@@ -29,8 +29,8 @@ from handbench.reported import (
     unit,
 )
 from handbench.result import Result
+from handbench.rows import TINY_NOTE, label, tier
 from handbench.stats import Estimate
-from handbench.tables import TINY_NOTE, label, tier
 
 TITLES = {
     "handoccnet": "HandOccNet",

@@ -1,10 +1,10 @@
-"""Figures of results: PCK curves, error over controlled occlusion, training curves.
+"""Figures of results: PCK curves, error over controlled occlusion and over time, training curves.
 
 Drawn on Agg canvases without pyplot, so nothing needs a display. Every figure is a PDF, a PNG and
 the CSV of the data behind it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from handbench import onset
+from handbench.breakdowns import Condition, has
 from handbench.curves import AUC_STEPS, pck, thresholds_mm
 from handbench.files import replacing, write_text
 from handbench.result import Result
+from handbench.rows import by_boxes, label, ordered, stem
 from handbench.rules import LEVELS
+from handbench.seeds import pooled
 from handbench.stats import estimate
-from handbench.tables import label, ordered, stem
+from handbench.tables import is_controlled
 
 # Okabe and Ito's palette, told apart by the colour-blind; line styles keep it apart in grey print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -85,9 +90,7 @@ def error_over_occlusion(results: Sequence[Result], folder: Path) -> list[Path]:
             )
             points.append((100 * target, found.value, found.low, found.high))
             rows.append((label(each), float(target), found.value, found.low, found.high, found.n))
-        x, value, low, high = np.array(points).T
-        axes[0].plot(x, value, marker="o", markersize=3, **_style(index), label=label(each))
-        axes[0].fill_between(x, low, high, color=COLOURS[index % len(COLOURS)], alpha=0.15, lw=0)
+        _curve(axes[0], np.array(points), index, label(each))
     _axis(axes[0], "", "hand pixels covered by the added occluder (%)", "MPJPE (mm)", unit=False)
     axes[0].set_ylim(bottom=0)
     axes[0].legend(fontsize=7, frameon=False)
@@ -122,11 +125,50 @@ def training_curve(log: Path, folder: Path, name: str) -> list[Path]:
     return _save(figure, folder / f"training_{name.replace('/', '_')}", data)
 
 
+def error_since_seen(results: Sequence[Result], folder: Path) -> list[Path]:
+    """MPJPE beyond the uncovered twin's over frames since the hand was last seen."""
+    figure, axes = _figure(1, 1, (4.6, 3.3))
+    rows = []
+    for index, each in enumerate(ordered(results)):
+        since, difference, pair = onset.twins(each.per_sample)
+        points = []
+        for k in np.unique(since):
+            found = estimate(difference[since == k], pair[since == k])
+            points.append((int(k), found.value, found.low, found.high))
+            rows.append((label(each), *points[-1], found.n))
+        _curve(axes[0], np.array(points).reshape(-1, 4), index, label(each))
+    axes[0].axhline(0, color="#777777", lw=0.8)
+    y = "MPJPE beyond that without occluder (mm)"
+    _axis(axes[0], "", "frames since the hand was last seen", y, unit=False)
+    axes[0].legend(fontsize=7, frameon=False)
+    names = ["method", "frames_since_seen", "mpjpe_mm_difference", "low", "high", "n"]
+    return _save(figure, folder / f"{stem(results)}_since_seen", pd.DataFrame(rows, columns=names))
+
+
+# condition on the results of one split, not a controlled one -> what draws it
+DRAWERS: tuple[tuple[Condition, Callable[[Sequence[Result], Path], list[Path]]], ...] = (
+    (bool, pck_curves),
+    (bool, pck_by_level),
+    (has(*onset.COLUMNS), error_since_seen),
+)
+
+
 def all_of(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Every figure that the results of one split can fill."""
-    if all("controlled_target" in each.per_sample for each in results):
-        return error_over_occlusion(results, folder)
-    return pck_curves(results, folder) + pck_by_level(results, folder)
+    """Every figure that the results of one split can fill; other box sources in their own."""
+    written = []
+    for group in map(pooled, by_boxes(results)):
+        if is_controlled(group):
+            written += error_over_occlusion(group, folder)
+        else:
+            written += [p for fits, draw in DRAWERS if fits(group) for p in draw(group, folder)]
+    return written
+
+
+def _curve(axis: Axes, points: NDArray, index: int, name: str) -> None:
+    """Values (K,4: x, value, low, high) with their interval as a band."""
+    x, value, low, high = points.T
+    axis.plot(x, value, marker="o", markersize=3, **_style(index), label=name)
+    axis.fill_between(x, low, high, color=COLOURS[index % len(COLOURS)], alpha=0.15, lw=0)
 
 
 def _figure(columns: int, rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:

@@ -1,21 +1,31 @@
 """Which tables are made of which results, and that only comparable results meet in one."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from handbench.errors import HandbenchError
+from handbench.breakdowns import BREAKDOWNS, Builder, Condition
+from handbench.compare import clear_differences
 from handbench.files import write_text
-from handbench.formats import FORMATS, Cell, Column, Row, Table, latex_document
-from handbench.protocol import EVALUATION_CONDITIONS, METHOD_CONDITIONS, differences
+from handbench.formats import DASH, FORMATS, Cell, Column, Row, Table, latex_document
+from handbench.protocol import METHOD_CONDITIONS
 from handbench.result import Result
+from handbench.rows import by_boxes, caption, label, notes, ordered, stem, tier
 from handbench.rules import LEVELS
+from handbench.seeds import pooled
 from handbench.stats import estimate
 
+CLEAR_NOTE = (
+    "† clearly worse than the best of its group: paired over recordings, p < 0.05 after Holm's "
+    "correction over this table"
+)
+STAR_NOTE = "J*: joints regressed from every mesh by one regressor, the hand model's own"
 MAIN = (
     Column("mpjpe_mm", "MPJPE mm", "lower", 1),
     Column("pa_mpjpe_mm", "PA-MPJPE mm", "lower", 1),
+    Column("jstar_mpjpe_mm", "J* MPJPE mm", "lower", 1, intervals=False),
     Column("mpvpe_mm", "MPVPE mm", "lower", 1, intervals=False),
     Column("pa_mpvpe_mm", "PA-MPVPE mm", "lower", 1, intervals=False),
     Column("auc50_joints", "J-AUC", "higher", 3, intervals=False),
@@ -23,79 +33,20 @@ MAIN = (
     Column("hidden_mpjpe_mm", "hidden joints: MPJPE mm", "lower", 1),
 )
 EXTRAS = ("inputs", "frames", "crop_px", "initialisation", "checkpoint_rule")
-INTERVAL_NOTE = "[95 % interval, bootstrap over recordings]"
-TINY_NOTE = (
-    "tiny presets, minutes of CPU training: this ranks tiny presets, not the methods, "
-    "and is not comparable with published figures"
-)
-
-
-def label(result: Result) -> str:
-    """The name of a row: method, variant where it is not the full one, seed where it is not 0."""
-    made = result.provenance["predictions"]
-    name = str(made.get("method", result.provenance.get("name", "predictions")))
-    if made.get("variant", "full") != "full":
-        name += f" {made['variant']}"
-    if made.get("seed", 0):
-        name += f" (seed {made['seed']})"
-    return name
-
-
-def tier(result: Result) -> str:
-    """Results that see the same kind of input compete: RGB, RGB frames, RGB + 2D pose, oracle."""
-    method = result.protocol["method"]
-    if result.provenance["predictions"].get("oracle"):
-        return "oracle"
-    if "joints_crop" in str(method.get("inputs", "")):
-        return "RGB + 2D pose"
-    return "RGB frames" if str(method.get("frames", 1)) not in ("1", "unknown") else "RGB"
-
-
-def caption(results: Sequence[Result]) -> str:
-    """Data, sample count, alignment and boxes, as the table's results share them."""
-    evaluation = results[0].protocol["evaluation"]
-    recordings = len(np.unique(results[0].per_sample["recording"]))
-    return " · ".join(
-        (
-            f"{evaluation['data']} {evaluation['dataset_version']}".strip(),
-            f"{evaluation['hands']:,} hands, {recordings} recordings",
-            f"root: {evaluation['root_source'].split(',')[0]}",
-            f"boxes: {evaluation['box_source'].replace('_', ' ')}",
-            f"occlusion rule: {evaluation['label_rule']}",
-            results[0].protocol["label"],
-        )
-    )
-
-
-def check(results: Sequence[Result], mixed: bool) -> list[str]:
-    """Footnotes on what differs between results; raises HandbenchError unless mixed."""
-    conditions = [
-        {"protocol": each.protocol["label"], **each.protocol["evaluation"]} for each in results
-    ]
-    found = differences(conditions)
-    if found and not mixed:
-        name, values = next(iter(found.items()))
-        title = EVALUATION_CONDITIONS.get(name, name)
-        pairs = dict(zip(map(str, values), results))
-        told = "; ".join(f"{label(each)}: {value}" for value, each in pairs.items())
-        raise HandbenchError(
-            f"these results do not share one protocol ({title}: {told}): "
-            "make one table of each, or add --mixed to footnote the difference"
-        )
-    return [
-        f"differs: {EVALUATION_CONDITIONS.get(name, name)} ("
-        + "; ".join(f"{label(each)}: {value}" for each, value in zip(results, values))
-        + ")"
-        for name, values in found.items()
-    ]
 
 
 def comparison(results: Sequence[Result], mixed: bool = False) -> Table:
     """All methods on one split: the main metrics, with the method conditions as columns."""
-    notes = [*check(results, mixed), INTERVAL_NOTE, *_tiny(results)]
     columns = [c for c in MAIN if any(c.key in each.metrics for each in results)]
+    rows = _rows(results, columns)
+    told = notes(results, mixed)
+    if any("†" in cell.text for row in rows for cell in row.cells.values()):
+        told.append(CLEAR_NOTE)
+    if any(column.key.startswith("jstar") for column in columns):
+        told.append(STAR_NOTE)
+    told += [note for each in ordered(results) for note in (*_seeds(each), *_subjects(each))]
     name = f"{stem(results)}_comparison"
-    return Table(name, caption(results), columns, _rows(results, columns), notes, EXTRAS)
+    return Table(name, caption(results), columns, rows, told, EXTRAS)
 
 
 def by_level(results: Sequence[Result], metric: str = "mpjpe_mm", mixed: bool = False) -> Table:
@@ -108,9 +59,9 @@ def by_level(results: Sequence[Result], metric: str = "mpjpe_mm", mixed: bool = 
         rows.append(Row(label(each), cells, tier=tier(each)))
     counts = [int((results[0].per_sample["level"] == k).sum()) for k in range(len(LEVELS))]
     hands = ", ".join(f"{level} %: {count}" for level, count in zip(LEVELS, counts))
-    notes = [*check(results, mixed), f"hands per level: {hands}", INTERVAL_NOTE, *_tiny(results)]
+    told = [f"hands per level: {hands}", *notes(results, mixed)]
     name = f"{stem(results)}_levels_{metric.removesuffix('_mm')}"
-    return Table(name, f"{title} mm · {caption(results)}", columns, rows, notes)
+    return Table(name, f"{title} mm · {caption(results)}", columns, rows, told)
 
 
 def controlled(results: Sequence[Result], mixed: bool = False) -> Table:
@@ -130,21 +81,9 @@ def controlled(results: Sequence[Result], mixed: bool = False) -> Table:
             for t in targets
         }
         rows.append(Row(label(each), cells, tier=tier(each)))
-    notes = [*check(results, mixed), INTERVAL_NOTE, *_tiny(results)]
     name = f"{stem(results)}_comparison"
-    return Table(name, f"MPJPE mm · {caption(results)}", columns, rows, notes)
-
-
-def ordered(results: Sequence[Result]) -> list[Result]:
-    tiers = ("RGB", "RGB frames", "RGB + 2D pose", "oracle")
-    return sorted(
-        results, key=lambda each: (tiers.index(tier(each)), each.metrics["mpjpe_mm"].value)
-    )
-
-
-def stem(results: Sequence[Result]) -> str:
-    """How files about this split begin: dexycb/s0_test -> dexycb_s0_test."""
-    return str(results[0].protocol["evaluation"]["data"]).replace("/", "_")
+    title = f"Effect of covering, MPJPE mm · {caption(results)}"
+    return Table(name, title, columns, rows, notes(results, mixed))
 
 
 def grouped(results: Sequence[Result]) -> list[list[Result]]:
@@ -155,15 +94,29 @@ def grouped(results: Sequence[Result]) -> list[list[Result]]:
     return list(groups.values())
 
 
+def is_controlled(results: Sequence[Result]) -> bool:
+    """Whether the split shows the same grasps behind occluders of given sizes."""
+    return all("controlled_target" in each.per_sample for each in results)
+
+
+# condition on the results of one split, not a controlled one -> the table that they can fill
+BUILDERS: tuple[tuple[Condition, Builder], ...] = (
+    (bool, comparison),
+    (bool, partial(by_level, metric="mpjpe_mm")),
+    (bool, partial(by_level, metric="pa_mpjpe_mm")),
+    *BREAKDOWNS,
+)
+
+
 def all_of(results: Sequence[Result], mixed: bool = False) -> list[Table]:
-    """Every table that the results of one split can fill."""
-    if all("controlled_target" in each.per_sample for each in results):
-        return [controlled(results, mixed)]
-    return [
-        comparison(results, mixed),
-        by_level(results, "mpjpe_mm", mixed),
-        by_level(results, "pa_mpjpe_mm", mixed),
-    ]
+    """Every table that the results of one split can fill; other box sources in their own tables."""
+    made = []
+    for group in map(pooled, by_boxes(results, mixed)):
+        if is_controlled(group):
+            made.append(controlled(group, mixed=mixed))
+        else:
+            made += [build(group, mixed=mixed) for fits, build in BUILDERS if fits(group)]
+    return made
 
 
 def write(tables: Sequence[Table], folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -182,17 +135,35 @@ def write(tables: Sequence[Table], folder: Path, formats: Sequence[str]) -> list
 
 
 def _rows(results: Sequence[Result], columns: Sequence[Column]) -> list[Row]:
-    return [
-        Row(
-            label(each),
-            {column.key: Cell(each.metrics.get(column.key)) for column in columns},
-            {name: str(each.protocol["method"].get(name, "unknown")) for name in METHOD_CONDITIONS},
-            tier(each),
-        )
-        for each in ordered(results)
-    ]
+    clear = clear_differences(ordered(results), columns)
+    rows = []
+    for k, each in enumerate(ordered(results)):
+        cells = {}
+        for column in columns:
+            found = each.metrics.get(column.key)
+            marked = found is not None and (k, column.key) in clear
+            text = f"{found.value:.{column.digits}f}†" if found is not None and marked else ""
+            cells[column.key] = Cell(found, text=text)
+        method = each.protocol["method"]
+        extras = {name: str(method.get(name, "unknown")) for name in METHOD_CONDITIONS}
+        rows.append(Row(label(each), cells, extras, tier(each)))
+    return rows
 
 
-def _tiny(results: Sequence[Result]) -> list[str]:
-    presets = {each.provenance["predictions"].get("preset") for each in results}
-    return [TINY_NOTE] if "tiny" in presets else []
+def _seeds(result: Result) -> list[str]:
+    made = result.provenance["predictions"]
+    told = f"{label(result)}: mean of seeds, MPJPE of each {made.get('seed_values')}"
+    return [f"{told}; interval over recordings and seeds"] if "seed_values" in made else []
+
+
+def _subjects(result: Result) -> list[str]:
+    """The main error's interval over subjects, or each subject's value when they are few."""
+    found = result.clusters.get("subject", {})
+    error = found.get("mpjpe_mm", {})
+    if "low" in error:
+        told = f"[{error['low']:.1f} {error['high']:.1f}] as interval over"
+    elif "values" in error:
+        told = ", ".join(DASH if v is None else f"{v:.1f}" for v in error["values"]) + " in"
+    else:
+        return []
+    return [f"{label(result)}: MPJPE {told} {found['count']} subjects"]

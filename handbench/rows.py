@@ -1,0 +1,116 @@
+"""What all tables and figures of results share: names of rows, tiers, captions, what may meet."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from handbench.errors import HandbenchError
+from handbench.protocol import EVALUATION_CONDITIONS, differences
+from handbench.result import Result
+
+TIERS = ("RGB", "RGB frames", "RGB + 2D pose", "oracle")
+MAIN_BOXES = "visible_mask"  # tables of other boxes say so in their name
+INTERVAL_NOTE = "[95 % interval, bootstrap over recordings]"
+TINY_NOTE = (
+    "tiny presets, minutes of CPU training: this ranks tiny presets, not the methods, "
+    "and is not comparable with published figures"
+)
+
+
+def label(result: Result) -> str:
+    """The name of a row: method, variant where it is not the full one, seed where it is not 0."""
+    made = result.provenance["predictions"]
+    name = str(made.get("method", result.provenance.get("name", "predictions")))
+    if made.get("variant", "full") != "full":
+        name += f" {made['variant']}"
+    if "seeds" in made:
+        name += f" ({made['seeds']} seeds)"
+    elif made.get("seed", 0):
+        name += f" (seed {made['seed']})"
+    return name
+
+
+def tier(result: Result) -> str:
+    """Results that see the same kind of input compete: RGB, RGB frames, RGB + 2D pose, oracle."""
+    method = result.protocol["method"]
+    if result.provenance["predictions"].get("oracle"):
+        return "oracle"
+    if "joints_crop" in str(method.get("inputs", "")):
+        return "RGB + 2D pose"
+    return "RGB frames" if str(method.get("frames", 1)) not in ("1", "unknown") else "RGB"
+
+
+def boxes(result: Result) -> str:
+    """Where the boxes came from at test time, without the factor they were enlarged by."""
+    return str(result.protocol["evaluation"]["box_source"]).split(" ")[0]
+
+
+def caption(results: Sequence[Result]) -> str:
+    """Data, sample count, alignment and boxes, as the table's results share them."""
+    evaluation = results[0].protocol["evaluation"]
+    recordings = len(np.unique(results[0].per_sample["recording"]))
+    return " · ".join(
+        (
+            f"{evaluation['data']} {evaluation['dataset_version']}".strip(),
+            f"{evaluation['hands']:,} hands, {recordings} recordings",
+            f"root: {evaluation['root_source'].split(',')[0]}",
+            f"boxes: {evaluation['box_source'].replace('_', ' ')}",
+            f"occlusion rule: {evaluation['label_rule']}",
+            results[0].protocol["label"],
+        )
+    )
+
+
+def check(results: Sequence[Result], mixed: bool) -> list[str]:
+    """Footnotes on what differs between results; raises HandbenchError unless mixed."""
+    conditions: list[Mapping[str, Any]] = [
+        {"protocol": each.protocol["label"], **each.protocol["evaluation"]} for each in results
+    ]
+    found = differences(conditions)
+    if found and not mixed:
+        name, values = next(iter(found.items()))
+        title = EVALUATION_CONDITIONS.get(name, name)
+        pairs = dict(zip(map(str, values), results))
+        told = "; ".join(f"{label(each)}: {value}" for value, each in pairs.items())
+        raise HandbenchError(
+            f"these results do not share one protocol ({title}: {told}): "
+            "make one table of each, or add --mixed to footnote the difference"
+        )
+    return [
+        f"differs: {EVALUATION_CONDITIONS.get(name, name)} ("
+        + "; ".join(f"{label(each)}: {value}" for each, value in zip(results, values))
+        + ")"
+        for name, values in found.items()
+    ]
+
+
+def notes(results: Sequence[Result], mixed: bool) -> list[str]:
+    """What stands below every table: what differs, what brackets mean, tiny presets."""
+    presets = {each.provenance["predictions"].get("preset") for each in results}
+    tiny = [TINY_NOTE] if "tiny" in presets else []
+    return [*check(results, mixed), INTERVAL_NOTE, *tiny]
+
+
+def ordered(results: Sequence[Result]) -> list[Result]:
+    return sorted(
+        results, key=lambda each: (TIERS.index(tier(each)), each.metrics["mpjpe_mm"].value)
+    )
+
+
+def stem(results: Sequence[Result]) -> str:
+    """How files about this split begin: dexycb/s0_test -> dexycb_s0_test, other boxes named."""
+    name = str(results[0].protocol["evaluation"]["data"]).replace("/", "_")
+    found = {boxes(each) for each in results}
+    other = found - {MAIN_BOXES, "unknown"}
+    return f"{name}_{other.pop()}" if len(found) == 1 and other else name
+
+
+def by_boxes(results: Sequence[Result], mixed: bool = False) -> list[list[Result]]:
+    """Results with the same source of boxes together, the main table's first; all when mixed."""
+    if mixed:
+        return [list(results)]
+    groups: dict[str, list[Result]] = {}
+    for each in sorted(results, key=lambda each: boxes(each) != MAIN_BOXES):
+        groups.setdefault(boxes(each), []).append(each)
+    return list(groups.values())
