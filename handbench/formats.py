@@ -157,8 +157,9 @@ def latex_document(names: Sequence[str]) -> str:
         "\\documentclass[a4paper,landscape]{article}\n"
         "\\usepackage{booktabs}\n"
         "\\pdfpagewidth=297mm \\pdfpageheight=210mm\n"
-        "\\setlength{\\textwidth}{260mm}\\setlength{\\hoffset}{-30mm}\n"
-        "\\setlength{\\textheight}{165mm}\\setlength{\\voffset}{-20mm}\n"
+        "\\setlength{\\textwidth}{265mm}\\setlength{\\oddsidemargin}{-9.4mm}\n"
+        "\\setlength{\\textheight}{172mm}\\setlength{\\topmargin}{-12mm}\n"
+        "\\setlength{\\headheight}{0mm}\\setlength{\\headsep}{0mm}\n"
         f"\\begin{{document}}\n{inputs}\n\\end{{document}}\n"
     )
 
