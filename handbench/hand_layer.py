@@ -123,7 +123,10 @@ class HandLayer(nn.Module):
         pose = _reshape(pose, (48,), representation)
         if not flat_hand_mean:
             pose = torch.cat([pose[:, :3], pose[:, 3:] + self.mean], 1)
-        return axis_angle_to_matrix(pose.view(-1, 16, 3))
+        vectors = pose.view(-1, 16, 3)
+        if pose.requires_grad or not _can_compile(pose):
+            return axis_angle_to_matrix(vectors)
+        return torch.from_numpy(skinning.rotations(vectors.numpy())).to(pose.dtype)
 
     def skin(self, rotations: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
         """Vertices (B, 778, 3) and joints (B, 21, 3) of rotations (B, 16, 3, 3), shape (B, 10)."""
@@ -131,9 +134,7 @@ class HandLayer(nn.Module):
         rest = torch.addmm(self.fold[0], features, self.fold[1:])
         rest_joints = torch.addmm(self.joint_fold[0], shape, self.joint_fold[1:])
         rest_joints = rest_joints.view(-1, 16, 3)
-        # exports need torch's own operations; so do other devices
-        plain = torch.jit.is_tracing() or torch.compiler.is_compiling()
-        if rest.device.type == "cpu" and not plain:
+        if _can_compile(rest):
             sparse = self.first, self.joint, self.weight
             verts, joints = _CompiledSkin.apply(rest, rest_joints, rotations, *sparse)
         else:
@@ -160,6 +161,12 @@ class HandLayer(nn.Module):
         for k in range(3):
             verts = torch.addcmul(verts, blended[:, :, k], rest[:, None, :, k])
         return verts.mT.contiguous(), joints
+
+
+def _can_compile(tensor: Tensor) -> bool:
+    """Whether numba may take over: exports need torch's own operations, so do other devices."""
+    exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return tensor.device.type == "cpu" and not exporting
 
 
 class _CompiledSkin(torch.autograd.Function):
