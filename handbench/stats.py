@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ class Estimate:
     clusters: int
 
 
+NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
+
+
 def estimate(values: NDArray, clusters: NDArray, seed: int = 0) -> Estimate:
     """Mean over the known values, percentile bootstrap over clusters.
 
@@ -32,7 +36,7 @@ def estimate(values: NDArray, clusters: NDArray, seed: int = 0) -> Estimate:
     known = np.isfinite(values)
     values, clusters = values[known], clusters[known]
     if not len(values):
-        return Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
+        return NOTHING
     names, member = np.unique(clusters, return_inverse=True)
     means = _resampled(values, member, seed)
     low, high = _bounds(means, len(names))
@@ -47,6 +51,8 @@ def estimate_columns(values: NDArray, clusters: NDArray, seed: int = 0) -> Estim
     """
     known = np.isfinite(values)
     rows = known.any(1)
+    if not rows.any():
+        return NOTHING
     names, member = np.unique(clusters[rows], return_inverse=True)
     totals, sizes = np.zeros((2, len(names), values.shape[1]))
     np.add.at(totals, member, np.where(known, values, 0.0)[rows])
@@ -91,7 +97,7 @@ def over_seeds(values: Sequence[NDArray], clusters: NDArray, seed: int = 0) -> E
     known = np.isfinite(values).all(0)
     names, member = np.unique(clusters[known], return_inverse=True)
     if not len(names):
-        return Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
+        return NOTHING
     totals = np.stack([np.bincount(member, weights=each[known]) for each in values])
     sizes = np.bincount(member).astype(float)
     rng = np.random.default_rng(seed + 1)
@@ -159,7 +165,10 @@ def _bounds(found: NDArray, clusters: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@lru_cache(maxsize=4)
 def _draws(clusters: int, seed: int) -> NDArray:
     """How often each cluster is drawn in each of DRAWS resamples, (DRAWS, clusters)."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(clusters, np.full(clusters, 1.0 / clusters), size=DRAWS).astype(float)
+    found = rng.multinomial(clusters, np.full(clusters, 1.0 / clusters), size=DRAWS).astype(float)
+    found.flags.writeable = False  # shared by all that ask for it
+    return found

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from handbench.stats import estimate, holm, paired
+from handbench.aggregate import by_cluster, spread, unit_of
+from handbench.stats import estimate, estimate_by, estimate_columns, holm, over_seeds, paired
 
 
 def sample(recordings=40, frames=10, seed=0):
@@ -73,3 +74,70 @@ def test_holm_on_a_worked_example():
     corrected = holm(np.array([0.01, 0.04, np.nan, 0.03, 0.005]))
     assert corrected[[0, 1, 3, 4]] == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert np.isnan(corrected[2])
+
+
+def test_a_mean_of_column_means_weighs_columns_alike():
+    values, clusters = sample()
+    columns = np.stack([values, values + 2, np.full(len(values), np.nan)], axis=1)
+    columns[::2, 1] = np.nan
+    found = estimate_columns(columns, clusters)
+    assert found.value == pytest.approx((values.mean() + values[1::2].mean() + 2) / 2)
+    assert found.low < found.value < found.high
+    alone = estimate_columns(values[:, None], clusters)
+    same = estimate(values, clusters)
+    assert (alone.low, alone.high) == pytest.approx((same.low, same.high))
+    assert np.isnan(estimate_columns(columns[:20], clusters[:20]).low)
+
+
+def test_a_mean_by_weights_has_the_same_interval():
+    values, clusters = sample()
+    (found,) = estimate_by(lambda w: np.array([(w * values).sum() / w.sum()]), clusters)
+    same = estimate(values, clusters)
+    assert found.value == pytest.approx(same.value)
+    assert (found.low, found.high) == pytest.approx((same.low, same.high), abs=0.1)
+
+
+def test_quantiles_and_failure_rates_by_hand():
+    errors = np.r_[np.arange(1.0, 21), np.nan]  # 1 … 20 mm and a hand without a value
+    kept = {"mpjpe_mm": 2 * errors, "rotation_deg": 5 * errors}
+    found = spread(kept, ["mpjpe_mm", "rotation_deg"], np.arange(21))
+    numbers = {name: each.value for name, each in found.items()}
+    assert numbers == {
+        "mpjpe_mm_median": 20.0,
+        "mpjpe_mm_p90": 36.0,
+        "mpjpe_mm_p95": 38.0,
+        "mpjpe_mm_over_30": 0.25,
+        "rotation_deg_median": 50.0,
+        "rotation_deg_p90": 90.0,
+        "rotation_deg_p95": 95.0,
+        "rotation_deg_over_45": 0.55,
+    }
+    assert all(each.n == 20 for each in found.values())
+    assert found["mpjpe_mm_median"].low < 20 < found["mpjpe_mm_median"].high
+    units = {name: unit_of(name) for name in ("mpjpe_mm_p90", "mpjpe_mm_over_30", "rotation_deg")}
+    assert units == {"mpjpe_mm_p90": "mm", "mpjpe_mm_over_30": "", "rotation_deg": "deg"}
+
+
+def test_seeds_widen_an_interval_by_their_own_spread():
+    values, clusters = sample()
+    same = over_seeds([values, values, values], clusters)
+    one = estimate(values, clusters)
+    assert (same.value, same.low, same.high) == pytest.approx((one.value, one.low, one.high))
+    apart = over_seeds([values - 3, values, values + 3], clusters)
+    assert apart.value == pytest.approx(one.value)
+    assert apart.high - apart.low > 3 * (one.high - one.low)
+    assert over_seeds([values], clusters) == one
+    assert np.isnan(over_seeds([values[:20], values[:20]], clusters[:20]).low)
+
+
+def test_few_clusters_are_told_one_by_one():
+    kept = {"mpjpe_mm": np.array([1.0, 3.0, 8.0, np.nan]), "subject": np.array([0, 0, 2, -1])}
+    found = by_cluster(kept, ["mpjpe_mm"], "subject", ["a", "b", "c"])
+    assert (found["count"], found["names"], found["hands"]) == (2, ["a", "c"], [2, 1])
+    told = found["mpjpe_mm"]
+    assert told["values"] == [2.0, 8.0]
+    assert (told["sd"], told["least"], told["greatest"]) == pytest.approx((np.sqrt(18), 2, 8))
+    values, clusters = sample()
+    many = by_cluster({"mpjpe_mm": values, "subject": clusters}, ["mpjpe_mm"], "subject", [])
+    assert many["count"] == 40
+    assert many["mpjpe_mm"]["low"] == estimate(values, clusters).low
