@@ -72,13 +72,14 @@ def evaluate_file(
 ) -> Result:
     """Score a prediction file against a prepared split into out, unless that has been done.
 
-    Done means: result.json there names the same protocol, predictions and data.
+    Done means: result.json there names the same protocol, metrics, predictions and data.
     """
     protocol = get(protocol_name)
     hashes = {
         "predictions": files.sha256(path),
         "data": files.sha256(split.folder / "index.h5"),
         "protocol": protocol.label,
+        "metrics": " ".join(protocol.metrics),
     }
     hashes["on_nan"] = on_nan
     if not force and (out / "result.json").is_file():

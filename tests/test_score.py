@@ -14,6 +14,7 @@ from handbench.cli import group
 from handbench.compare import differences
 from handbench.errors import DataError, HandbenchError
 from handbench.formats import FORMATS
+from handbench.hand import default_hand
 from handbench.metrics import METRICS
 from handbench.predictions import Predictions
 from handbench.protocol import get
@@ -51,6 +52,36 @@ def test_truth_as_prediction_is_perfect(truth):
         if name != "jitter_mm":  # the truth itself shakes here
             assert value.value == pytest.approx(0.0 if lower else 1.0, abs=0.01), name
         assert value.n == len(truth) or name in ("accel_mm", "jitter_mm")
+
+
+def test_star_joints_are_taken_from_both_meshes_by_one_regressor(truth):
+    """A method's own joints may be defined otherwise: J* looks at its mesh alone."""
+    given = from_truth(truth)
+    bent = replace(given, joints_m=given.joints_m + np.float32(0.01) * (np.arange(21) > 0)[:, None])
+    found = score(bent, truth, get("handbench")).metrics
+    assert found["mpjpe_mm"].value == pytest.approx(20 / 21 * 10 * np.sqrt(3), rel=1e-3)
+    assert found["jstar_mpjpe_mm"].value == pytest.approx(0, abs=1e-3)
+    # at rest the regressor gives the hand model's own joints, of either side
+    for side, left in (("right", False), ("left", True)):
+        verts, joints = default_hand(side).pose(np.zeros((1, 48)), np.zeros((1, 10)))
+        row = np.flatnonzero(truth.is_left == left)[:1]
+        expected = joints - joints[:, :1]
+        assert truth.star_joints_m(verts, row) == pytest.approx(expected, abs=1e-6)
+
+
+def test_hands_without_labels_have_no_hidden_joints(truth, monkeypatch):
+    columns = dict(truth.split.columns)
+    source = np.zeros(len(truth.split), np.uint8)
+    source[:4] = 3
+    for side in ("right", "left"):
+        columns[f"{side}/visibility/source"] = source
+        columns[f"{side}/visibility/scene/vertex"] = np.full((len(source), 98), 255, np.uint8)
+    monkeypatch.setattr(truth.split, "columns", columns)
+    seen = truth.joint_visible()
+    labelled = np.isin(truth.split.hands.row, np.arange(4))
+    assert (seen[labelled] == 1).all()
+    assert (seen[~labelled] == 255).all()
+    assert (truth.vert_visible(slice(None))[~labelled] == 255).all()
 
 
 def test_left_and_right_are_told_apart(truth):
@@ -104,6 +135,8 @@ def test_non_finite_predictions_by_policy(truth):
     assert dropped.metrics["mpjpe_mm"].value == pytest.approx(rest.mean())
     assert worst.per_sample["mpjpe_mm"][4] == 1000.0
     assert worst.per_sample["auc50_joints"][4] == 0.0
+    assert worst.per_sample["rotation_deg"][4] == 180.0
+    assert np.isnan(worst.per_sample["accel_mm"][3])
     assert worst.provenance["non_finite"] == 1
 
 
