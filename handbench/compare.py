@@ -17,7 +17,10 @@ from handbench.rows import label, tier
 from handbench.rules import LEVELS
 from handbench.stats import Difference, holm, paired
 
-SHOWN = ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm", "hidden_mpjpe_mm")
+SHOWN = (
+    *("mpjpe_mm", "pa_mpjpe_mm", "jstar_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm"),
+    *("hidden_mpjpe_mm", "hidden_given_seen_mm", "rotation_deg"),
+)
 LEVEL_METRIC = "pa_mpjpe_mm"
 CLEAR = 0.05
 

@@ -7,6 +7,7 @@ import pytest
 from fakes import FakeReader
 
 from handbench.aggregate import means
+from handbench.breakdowns import by_interaction
 from handbench.mssd import (
     KYPT_H2O3D,
     KYPT_HO3D,
@@ -61,6 +62,11 @@ def test_root_error_is_of_pictures_with_two_hands(truth):
     assert found.metrics["mrrpe_mm"].n == len(both)
     assert found.levels["interacting"]["mrrpe_mm"].n == len(both)
     assert found.levels["single"]["mrrpe_mm"].n == 0
+    table = by_interaction([found])
+    cells = table.rows[0].cells
+    assert cells["interacting"].estimate.n == 2 * len(both)
+    assert cells["single"].estimate.n + 2 * len(both) == cells["all"].estimate.n == len(truth)
+    assert cells["mrrpe_mm"].value == found.metrics["mrrpe_mm"].value
     # the images' own vector goes before the roots
     per_image = {
         "image_id": np.asarray(truth.split.columns["id"]).astype(str),
