@@ -22,6 +22,7 @@ from handbench.synthesis.compose import Shares, draw_take
 from handbench.synthesis.library import library_path, load_grasps
 from handbench.synthesis.objects import make
 from handbench.synthesis.scene import Take, object_name, seeded
+from handbench.synthesis.symmetry import object_shape
 
 SIZES = {"train": 312, "val": 42, "test": 75, "controlled": 60, "onset": 12}
 # what the special splits show is as new to a trained method as test is
@@ -43,6 +44,7 @@ class Synthetic:
     splits = ("train", "val", "test", "controlled", "onset")
     needs_raw = False
     label_source = 3  # labels of made-up scenes are exact
+    object_shape = staticmethod(object_shape)  # of a name in object/name, for errors of its pose
 
     def __init__(
         self,

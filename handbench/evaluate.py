@@ -14,6 +14,7 @@ from handbench.official.run import PROTOCOLS as OFFICIAL
 from handbench.official.run import Options as Asked
 from handbench.official.run import evaluate_official
 from handbench.official.suspects import warn
+from handbench.pictures import shapes_of
 from handbench.protocol import get
 from handbench.result import Result
 from handbench.score import score
@@ -90,7 +91,9 @@ def evaluate_file(
         else:
             if found.provenance["hashes"] == hashes:
                 return found
-    scored = score(predictions.read(path), of_split(split), protocol, on_nan, hashes)
+    given = predictions.read(path)
+    shapes = shapes_of(split, given)
+    scored = score(given, of_split(split), protocol, on_nan, hashes, shapes)
     scored.write(out)
     return replace(scored, folder=out)
 

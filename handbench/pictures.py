@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from handbench.mssd import Shape, mssd_mm
 from handbench.predictions import Predictions
+from handbench.registry import load, table
+from handbench.store import Split
 from handbench.truth import Truth
 
 SIDES = ("right", "left")
@@ -74,6 +76,16 @@ def object_mssd_mm(
         chosen = first & (names == name)
         found[chosen] = mssd_mm(pred[chosen], true[chosen], shapes[name])
     return found
+
+
+def shapes_of(split: Split, predictions: Predictions) -> dict[str, Shape]:
+    """Object name -> Shape, as the split's reader knows them; only where poses were predicted."""
+    if "object/T_camera" not in predictions.per_image:
+        return {}
+    name = str(split.attributes.get("dataset", ""))
+    reader = load("dataset", name) if name in table("dataset") else None
+    make = getattr(reader, "object_shape", None)
+    return {} if make is None else {each: make(each) for each in split.tables["objects"]}
 
 
 def of_image(predictions: Predictions, name: str, ids: NDArray) -> NDArray:

@@ -18,11 +18,13 @@ from handbench.mssd import (
     shape,
     symmetries,
 )
+from handbench.pictures import shapes_of
 from handbench.predictions import Predictions
 from handbench.prepare import prepare
 from handbench.protocol import get
 from handbench.score import score
 from handbench.store import open_split
+from handbench.synthesis.symmetry import object_shape
 from handbench.truth import of_split
 
 
@@ -163,3 +165,28 @@ def test_named_variants_of_bop_and_kypt():
     assert early == pytest.approx([np.inf, 300, np.nan], nan_ok=True)
     # 100 mm of 500: exactly 0.20, so strictly below 0.25 to 0.50
     assert average_recall(np.array([100.0, np.inf]), np.array([0.5, 0.5])) == 0.3
+
+
+def test_made_objects_look_alike_under_their_symmetries():
+    """Each symmetry maps the object's own surface onto itself, and a can's pose has two ways up."""
+    found = {name: object_shape(name) for name in ("soup_can_01", "ball_02", "mug_00")}
+    can, pose = found["soup_can_01"], random_pose(np.random.default_rng(1))
+    assert len(can.symmetries) == 2 * 315
+    upside_down = pose @ about((1, 0, 0), (0, 0, 0), 180)
+    assert mssd_mm(upside_down[None], pose[None], can)[0] == pytest.approx(0, abs=1e-6)
+    turned = pose @ about((0, 0, 1), (0, 0, 0), 50.0)
+    assert mssd_mm(turned[None], pose[None], can)[0] < 1  # within a step of 1.1 degrees
+    assert mssd_mm(turned[None], pose[None], found["mug_00"])[0] > 20
+    assert len(object_shape("cracker_box_00_mirrored").symmetries) == 4
+    shifted = random_pose(np.random.default_rng(2))
+    shifted[:3, 3] = pose[:3, 3] + [0, 0.03, 0.04]
+    assert mssd_mm(shifted[None], pose[None], found["ball_02"])[0] == pytest.approx(50.0)
+
+
+def test_a_split_finds_the_shapes_of_its_objects(truth, monkeypatch):
+    given = replace(perfect(truth), per_image={"object/T_camera": np.eye(4)[None]})
+    assert shapes_of(truth.split, given) == {}  # its reader knows none
+    monkeypatch.setitem(truth.split.attributes, "dataset", "synthetic")
+    monkeypatch.setitem(truth.split.tables, "objects", np.array(["mug_00", "ball_02"]))
+    assert set(shapes_of(truth.split, given)) == {"mug_00", "ball_02"}
+    assert shapes_of(truth.split, perfect(truth)) == {}
