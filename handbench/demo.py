@@ -17,54 +17,65 @@ from handbench import __version__, files
 from handbench.console import progress, say
 from handbench.errors import HandbenchError
 
-SPLITS = ("train", "val", "test", "controlled", "onset")
-SCORED = ("test", "controlled")
+SCORED = ("test", "controlled", "onset")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One variant to train, in a process and on a thread of its own."""
+    """One command in a process and on a thread of its own; run: the folder it trains into."""
 
-    method: str
-    variant: str = "full"
+    title: str
+    command: tuple[str, ...]
+    run: Path | None = None
 
-    @property
-    def run(self) -> Path:
-        return files.runs_dir() / self.method / self.variant / "synthetic-tiny-s0"
+    def state(self) -> str:
+        """Where a run stands, from the last line of its log."""
+        try:
+            with open((self.run or Path()) / "log.csv", newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except FileNotFoundError:
+            rows = []
+        if not rows:
+            return self.title
+        told = f"{self.title} step {rows[-1]['step']} loss {float(rows[-1]['loss']):.3f}"
+        errors = [row["val_mpjpe_mm"] for row in rows if row.get("val_mpjpe_mm")]
+        return f"{told} val MPJPE {float(errors[-1]):.1f} mm" if errors else told
 
-    @property
-    def title(self) -> str:
-        return self.method if self.variant == "full" else f"{self.method} {self.variant}"
+
+def training(method: str, variant: str = "full") -> Job:
+    run = files.runs_dir() / method / variant / "synthetic-tiny-s0"
+    title = method if variant == "full" else f"{method} {variant}"
+    return Job(title, ("train", method, "-v", variant, "--device", "cpu"), run)
 
 
-# Longest first: two run side by side, one thread each.
-JOBS = (Job("h2onet"), Job("plain"), Job("mean_pose"), Job("mean_pose", "posed"))
+def preparing(splits: Sequence[str], workers: int) -> Job:
+    chosen = [word for split in splits for word in ("--split", split)]
+    command = ("prepare", "synthetic", "--workers", str(workers), *chosen)
+    return Job(f"prepare {', '.join(splits)}", command)
 
 
 def demo(out: Path, workers: int) -> None:
-    """Run every step; a second call goes on where the first stopped."""
+    """Run every step; a second call goes on where the first stopped.
+
+    Two jobs run side by side, one thread each: the longest training beside all else.
+    """
     started = time.monotonic()
     say(f"handbench {__version__} · synthetic grasps, open hand · {workers} CPU cores")
-    prepare(workers)
-    train(JOBS, min(workers, 2))
-    score_and_show(JOBS, out)
+    learning = preparing(("train", "val"), workers)
+    if subprocess.run([*handbench(), *learning.command], env=environment(), check=False).returncode:
+        raise HandbenchError("preparing the synthetic data stopped (see above); run it again")
+    runs = [training("h2onet"), training("plain"), training("mean_pose")]
+    runs.append(training("mean_pose", "posed"))
+    work([runs[0], preparing(SCORED, max(1, workers - 1)), *runs[1:]], min(workers, 2))
+    score_and_show(runs, out)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     say(f"\n{minutes} min {seconds:02d} s")
     say(f"Look at:  {out / 'report.html'}   (tables, curves, worst cases)")
     say("Next:     handbench show synthetic/test --index 12 · handbench prepare --help · README.md")
 
 
-def prepare(workers: int) -> None:
-    command = ["prepare", "synthetic", "--workers", str(workers)]
-    for split in SPLITS:
-        command += ["--split", split]
-    code = subprocess.run([*handbench(), *command], env=environment(), check=False).returncode
-    if code:
-        raise HandbenchError("preparing the synthetic data stopped (see above); run it again")
-
-
-def train(jobs: Sequence[Job], at_once: int) -> None:
-    """Train jobs, some side by side, and show each one's loss and validation error when done."""
+def work(jobs: Sequence[Job], at_once: int) -> None:
+    """Do jobs in order, some side by side, and say of each when it is done how it went."""
     waiting = list(jobs)
     running: list[tuple[Job, subprocess.Popen, IO[str]]] = []
     with progress("train", len(jobs), "") as advance:
@@ -77,7 +88,7 @@ def train(jobs: Sequence[Job], at_once: int) -> None:
                     running.remove(each)
                     _finish(*each)
                     advance(1)
-                advance(0, "  ".join(_state(job) for job, _, _ in running))
+                advance(0, "  ".join(job.state() for job, _, _ in running))
         finally:
             for _, process, _ in running:
                 process.terminate()
@@ -87,22 +98,17 @@ def train(jobs: Sequence[Job], at_once: int) -> None:
 
 
 def score_and_show(jobs: Sequence[Job], out: Path) -> None:
-    from handbench import plots, report, tables
+    from handbench import report, tables
     from handbench.evaluate import evaluate_run
     from handbench.formats import FORMATS, plain
     from handbench.runs import Run
 
+    runs = [Run(job.run) for job in jobs if job.run is not None]
     results = {
-        split: [evaluate_run(Run(job.run), f"synthetic/{split}", "cpu") for job in jobs]
-        for split in SCORED
+        split: [evaluate_run(run, f"synthetic/{split}", "cpu") for run in runs] for split in SCORED
     }
     made = {split: tables.all_of(group) for split, group in results.items()}
     tables.write([table for group in made.values() for table in group], out / "tables", [*FORMATS])
-    for group in results.values():
-        plots.all_of(group, out / "plots")
-    for job in jobs:
-        if (job.run / "log.csv").is_file():
-            plots.training_curve(job.run / "log.csv", out / "plots", job.title.replace(" ", "_"))
     report.write([*results.values()], out / "report.html")
     click.echo(plain(made["test"][0]))
 
@@ -120,31 +126,21 @@ def environment() -> dict[str, str]:
 
 def _start(job: Job) -> tuple[Job, subprocess.Popen, IO[str]]:
     log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (closed by _finish)
-    command = [*handbench(), "train", job.method, "-v", job.variant, "--device", "cpu"]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=log, env=environment(), text=True
+        [*handbench(), *job.command],
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+        env=environment(),
+        text=True,
     )
     return job, process, log
 
 
 def _finish(job: Job, process: subprocess.Popen, log: IO[str]) -> None:
     with log:
-        if process.returncode:
-            log.seek(0)
-            told = log.read().strip().splitlines()
-            raise HandbenchError(f"training {job.title} stopped: {told[-1] if told else 'no word'}")
-    say(f"train     {_state(job)}")
-
-
-def _state(job: Job) -> str:
-    """Where a run stands, from the last line of its log."""
-    try:
-        with open(job.run / "log.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        rows = []
-    if not rows:
-        return job.title
-    told = f"{job.title} step {rows[-1]['step']} loss {float(rows[-1]['loss']):.3f}"
-    errors = [row["val_mpjpe_mm"] for row in rows if row.get("val_mpjpe_mm")]
-    return f"{told} val MPJPE {float(errors[-1]):.1f} mm" if errors else told
+        log.seek(0)
+        told = log.read().rstrip().splitlines()
+    if process.returncode:
+        raise HandbenchError(f"{job.title} stopped: {told[-1] if told else 'no word'}")
+    for line in [f"train     {job.state()}"] if job.run else told:
+        say(line)
