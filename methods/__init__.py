@@ -4,4 +4,5 @@ TABLE = {
     "mean_pose": "handbench.methods.mean_pose:MeanPose",
     "plain": "handbench.methods.plain:Plain",
     "h2onet": "handbench.methods.h2onet:H2ONet",
+    "handgcat": "handbench.methods.handgcat:HandGCAT",
 }

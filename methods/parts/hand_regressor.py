@@ -203,7 +203,8 @@ class HandRegressor(nn.Module):
     ) -> Batch:
         """Weighted terms as released: mean squares in the hand model's frame, masked.
 
-        Truth is the hand layer's, for the annotated pose and shape. smooth: rounded L1 on
+        True points are the hand layer's for the annotated pose and shape; without these, the
+        annotated points, put at the predicted wrist. smooth: rounded L1 on
         tenfold wrist-relative metres and crop units instead, for short training. weight_2d:
         in place of the form's own.
         """
@@ -227,11 +228,15 @@ class HandRegressor(nn.Module):
         else:
             with torch.no_grad():
                 true = head.mano_layer(batch["pose"], batch["shape"])
+            known = mano[:, None, None] > 0
             for name, points in (("verts", true.verts_m), ("joints", true.joints_m)):
-                error = out[f"{name}_m"] + out["wrist_m"] - points
-                terms[name] = masked_mean(error.square(), mano)
+                annotated = batch[f"{name}_m"] + out["wrist_m"]
+                valid = batch[f"valid_{name}"]
+                mask = torch.where(mano.view(-1, *[1] * (valid.dim() - 1)) > 0, 1.0, valid)
+                moved = out[f"{name}_m"] + out["wrist_m"] - torch.where(known, points, annotated)
+                terms[name] = masked_mean(moved.square(), mask)
             terms["joints_2d"] = masked_mean((flat[0] - flat[1]).square(), flat[2])
-        return {name: weights[name] * value for name, value in terms.items()}
+        return {name: weight * terms[name] for name, weight in weights.items()}
 
 
 def start_as_released(module: nn.Module) -> None:
