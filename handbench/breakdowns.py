@@ -151,20 +151,10 @@ def by_recording(results: Sequence[Result], mixed: bool = False) -> Table:
 
 def since_seen(results: Sequence[Result], mixed: bool = False) -> Table:
     """How much larger the error is than in the same frame without the occluder."""
-    counts = onset.twins(results[0].per_sample)[0]
-    columns = [
-        Column(title, f"{title} frames", "lower", 1)
-        for title, (first, last) in onset.SINCE.items()
-        if ((counts >= first) & (counts <= last)).any()
-    ]
+    columns = [Column(span, f"{span} frames", "lower", 1) for span in onset.SINCE]
 
     def values(result: Result) -> dict[str, Estimate]:
-        since, difference, pair = onset.twins(result.per_sample)
-        spans = {column.key: onset.SINCE[column.key] for column in columns}
-        return {
-            title: estimate(np.where((since >= a) & (since <= b), difference, np.nan), pair)
-            for title, (a, b) in spans.items()
-        }
+        return onset.by_span(result.per_sample)
 
     note = (
         "MPJPE minus that of the same frame of the same motion without the occluder, by frames "

@@ -5,8 +5,18 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.stats import Estimate, estimate
+
 # frames since the hand was last seen: title -> first and last
-SINCE = {"0": (0, 0), "1": (1, 1), "2": (2, 2), "3-4": (3, 4), "5-8": (5, 8), "9+": (9, 10**6)}
+SINCE = {
+    "0": (0, 0),
+    "1": (1, 1),
+    "2": (2, 2),
+    "3-4": (3, 4),
+    "5-8": (5, 8),
+    "9-16": (9, 16),
+    "17+": (17, 10**6),
+}
 COLUMNS = ("onset_pair", "onset_occluded", "frames_since_seen")
 
 
@@ -33,3 +43,14 @@ def twins(
     covered, twin = covered[kept], twin[kept]
     difference = per_sample[metric][covered] - per_sample[metric][twin]
     return since[covered], difference, pair[covered]
+
+
+def by_span(per_sample: Mapping[str, NDArray], metric: str = "mpjpe_mm") -> dict[str, Estimate]:
+    """The difference to the twin for each span of SINCE that occurs; interval over pairs."""
+    since, difference, pair = twins(per_sample, metric)
+    spans = {title: (since >= a) & (since <= b) for title, (a, b) in SINCE.items()}
+    return {
+        title: estimate(difference[chosen], pair[chosen])
+        for title, chosen in spans.items()
+        if chosen.any()
+    }

@@ -128,16 +128,15 @@ def training_curve(log: Path, folder: Path, name: str) -> list[Path]:
 def error_since_seen(results: Sequence[Result], folder: Path) -> list[Path]:
     """MPJPE beyond the uncovered twin's over frames since the hand was last seen."""
     figure, axes = _figure(1, 1, (4.6, 3.3))
-    rows = []
+    spans, rows = [*onset.SINCE], []
     for index, each in enumerate(ordered(results)):
-        since, difference, pair = onset.twins(each.per_sample)
         points = []
-        for k in np.unique(since):
-            found = estimate(difference[since == k], pair[since == k])
-            points.append((int(k), found.value, found.low, found.high))
-            rows.append((label(each), *points[-1], found.n))
+        for span, found in onset.by_span(each.per_sample).items():
+            points.append((spans.index(span), found.value, found.low, found.high))
+            rows.append((label(each), span, *points[-1][1:], found.n))
         _curve(axes[0], np.array(points).reshape(-1, 4), index, label(each))
     axes[0].axhline(0, color="#777777", lw=0.8)
+    axes[0].set_xticks(range(len(spans)), spans)
     y = "MPJPE beyond that without occluder (mm)"
     _axis(axes[0], "", "frames since the hand was last seen", y, unit=False)
     axes[0].legend(fontsize=7, frameon=False)

@@ -182,7 +182,7 @@ def test_being_hidden_is_measured_against_the_bare_twin(tmp_path):
     names = [path.name for path in plots.all_of([given], tmp_path)]
     assert "small_test_since_seen.pdf" in names
     lines = (tmp_path / "small_test_since_seen.csv").read_text().splitlines()
-    assert lines[-1].startswith("a,3,12.0")
+    assert lines[-1].startswith("a,3-4,12.0")
 
 
 def test_only_controlled_and_onset_tables_speak_of_effects():
