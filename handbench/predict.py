@@ -103,7 +103,10 @@ def native(arrays: Batch, out: dict[str, torch.Tensor], kept: list[str]) -> dict
 def conditions(
     method: Any, recipe: Recipe, state: checkpoint.State, samples: Samples
 ) -> dict[str, Any]:
-    """How these predictions came about: what a protocol prints beside the numbers."""
+    """How these predictions came about: what a protocol prints beside the numbers.
+
+    A method with `conditions()` adds its own, or says more of one, as of an input's source.
+    """
     rule = "last" if recipe.checkpoint == "last" else f"best on {data_split(recipe.data, VAL)}"
     return {
         "root_source": "none",
@@ -124,6 +127,7 @@ def conditions(
         "checkpoint_sha256": files.sha256(state["path"]),
         "parameters": sum(p.numel() for p in method.parameters()),
         "hand_model": f"{samples.hand.kind} {samples.hand.sha256}",
+        **(method.conditions() if hasattr(method, "conditions") else {}),
     }
 
 

@@ -245,8 +245,6 @@ class HandGCAT(nn.Module):
         return found
 
     def conditions(self) -> dict[str, Any]:
-        """What a prediction file says of the 2D joints: they are ground truth, so an oracle's."""
-        side = self.test_noise * self.crop_px
-        noise = f" + N(0, {self.test_noise:g} of the crop = {side:.2f} px)"
-        source = "ground truth" + (noise if self.test_noise else "")
-        return {"joints_source": source, "oracle": True}
+        """For prediction files: where the 2D joints came from, and that this is an oracle."""
+        noise = f" + N(0, {self.test_noise:g} of the crop)" if self.test_noise else ""
+        return {"inputs": f"{', '.join(self.inputs)}: ground truth{noise}", "oracle": True}
