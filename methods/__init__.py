@@ -4,5 +4,6 @@ TABLE = {
     "mean_pose": "handbench.methods.mean_pose:MeanPose",
     "plain": "handbench.methods.plain:Plain",
     "h2onet": "handbench.methods.h2onet:H2ONet",
+    "handoccnet": "handbench.methods.handoccnet:HandOccNet",
     "handgcat": "handbench.methods.handgcat:HandGCAT",
 }

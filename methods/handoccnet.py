@@ -57,7 +57,7 @@ class HandOccNet(nn.Module):
     "heatmaps". start: random weights as "released", or "flat", near the flat hand. smooth:
     rounded L1 on tenfold metres in place of squares, for short training; weight_2d: of the 2D
     term, None for the form's own. Defaults are the released network. Raises UnknownName,
-    HandbenchError.
+    HandbenchError where crop_px does not fit.
     """
 
     inputs, crop_px, frames, hands = ("image",), 256, 1, 1
@@ -179,11 +179,20 @@ class HandOccNet(nn.Module):
         form = HandRegressor if regressor == "released" else WrittenRegressor
         self.regressor = form(hand, channels, cells, depth, tuple(hidden), add_mean)
         if start == "flat":
-            self.regressor.mano_regHead.start_flat()
+            self.start_flat()
         else:
             for name in ("FIT", "SET", "more", "regressor"):
                 if hasattr(self, name):
                     start_as_released(getattr(self, name))
+
+    def start_flat(self) -> None:
+        """Near the flat hand, heatmaps that move more for a step, positions that drown less."""
+        self.regressor.mano_regHead.start_flat()
+        with torch.no_grad():
+            self.regressor.hand_regHead.betas.fill_(3)
+            for name, value in self.named_parameters():
+                if name.endswith("_embedding"):
+                    value.mul_(0.5)
 
     @classmethod
     def from_released(
