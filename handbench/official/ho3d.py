@@ -11,7 +11,7 @@ from handbench.align import procrustes, scale_translation
 from handbench.errors import DataError
 from handbench.official.curves import Curves
 from handbench.official.hands import Points
-from handbench.official.jsonpoints import PointList, index
+from handbench.official.jsonpoints import PointList, index_all
 from handbench.official.meshes import joint_trafo, score_meshes
 
 # protocol -> the official number of samples
@@ -35,16 +35,15 @@ class OfficialScores:
 
 def read_truth(folder: str | Path) -> tuple[PointList, PointList]:
     """evaluation_xyz.json and evaluation_verts.json of a ground-truth folder."""
-    folder = Path(folder)
-    found = []
-    for name in ("evaluation_xyz.json", "evaluation_verts.json"):
-        if not (folder / name).is_file():
+    wanted = [Path(folder) / name for name in ("evaluation_xyz.json", "evaluation_verts.json")]
+    for path in wanted:
+        if not path.is_file():
             raise DataError(
-                f"{folder / name} does not exist: --ground-truth wants the folder with the "
-                "released evaluation_xyz.json and evaluation_verts.json"
+                f"{path} does not exist: --ground-truth wants the folder with the released "
+                "evaluation_xyz.json and evaluation_verts.json"
             )
-        found.append(index(folder / name, 1)[0])
-    return found[0], found[1]
+    joints, verts = index_all([(path, 1) for path in wanted])
+    return joints[0], verts[0]
 
 
 def check_counts(

@@ -3,6 +3,8 @@
 A file holds `[sample, …]` or `[[sample, …], [sample, …]]` with sample = `[[x, y, z], …]`.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from handbench.errors import DataError
 
 _OPEN, _CLOSE, _COMMA, _QUOTE, _BRACE = 91, 93, 44, 34, 123
+BLOCK = 8 << 20  # bytes looked at together
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,35 @@ def index(path: str | Path, lists: int) -> list[PointList]:
         raise DataError(f"{path} does not exist")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty")
-    data = np.memmap(path, np.uint8, mode="r")
-    problem, where, starts, stops, points, owner = _scan(data, 1 if lists == 2 else 0)
+    state = np.zeros(6, np.int64)
+    state[LISTS] = -1
+    rows, at = np.empty((1024, 4), np.int64), 0
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            data = np.frombuffer(block, np.uint8)
+            rows, problem = _scan(data, at, 1 if lists == 2 else 0, state, rows)
+            at += len(block)
+            if problem:
+                break
+    if not problem and not state[ENDED]:
+        problem = CUT_SHORT
+    elif not problem and lists == 2 and state[LISTS] != 1:
+        problem = NESTED
     if problem:
-        raise DataError(f"{path}: {_PROBLEMS[problem].format(sample=where, lists=lists)}")
-    return [
-        PointList(path, starts[owner == k], stops[owner == k], points[owner == k])
-        for k in range(lists)
-    ]
+        told = _PROBLEMS[problem].format(sample=int(state[COUNT]), lists=lists)
+        raise DataError(f"{path}: {told}")
+    found = rows[: state[COUNT]]
+    parts = (found[found[:, OWNER] == k] for k in range(lists))
+    return [PointList(path, *(np.ascontiguousarray(c) for c in part.T[:3])) for part in parts]
 
 
+def index_all(files: Sequence[tuple[str | Path, int]]) -> list[list[PointList]]:
+    """`index` of several files (path, lists) at the same time."""
+    with ThreadPoolExecutor(len(files)) as pool:
+        return list(pool.map(lambda each: index(*each), files))
+
+
+CUT_SHORT, NESTED = 2, 6
 _PROBLEMS = {
     1: "is not a JSON list: expected [[[x, y, z], …], …]",
     2: "is cut short: a bracket is never closed",
@@ -100,57 +122,67 @@ _PROBLEMS = {
 }
 
 
-@numba.njit(cache=True, nogil=True)
-def _scan(data, outer):
-    """Walk all bytes: check nesting, note where each sample begins and ends.
+# what the scan carries from block to block, and the columns of its rows
+COUNT, DEPTH, COMMAS, INSIDE, LISTS, ENDED = range(6)
+START, STOP, POINTS, OWNER = range(4)
 
-    outer: how many levels stand around a list of samples. Returns (problem, sample, starts,
-    stops, points, owner); problem 0 is well.
+
+@numba.njit(cache=True, nogil=True)
+def _scan(data, offset, outer, state, rows):
+    """Walk a block of bytes: check nesting, note where each sample begins and ends.
+
+    offset: where the block stands in the file; outer: how many levels stand around a list of
+    samples; state (6,): carried from block to block (COMMAS doubled, plus 1 inside a number);
+    rows (R, 4): start, stop, points and owning list of each sample.
+    Returns (rows, problem): rows may have grown; problem 0 is well.
     """
-    room = 1024
-    starts = np.empty(room, np.int64)
-    stops = np.empty(room, np.int64)
-    points = np.empty(room, np.int64)
-    owner = np.empty(room, np.int64)
-    count, depth, commas, inside, lists = 0, 0, 0, 0, -1
+    count, depth, inside, lists = state[COUNT], state[DEPTH], state[INSIDE], state[LISTS]
+    commas, number = state[COMMAS] >> 1, state[COMMAS] & 1 == 1
+    ended = state[ENDED] == 1
     sample_depth = 2 + outer
-    ended, number = False, False
-    for at in range(len(data)):
-        c = data[at]
-        if c in (32, 10, 13, 9):
+    problem = 0
+    i = -1
+    while i + 1 < len(data):
+        i += 1
+        c = data[i]
+        if number:  # most of the file is digits
+            while 45 <= c <= 57 and i + 1 < len(data):
+                i += 1
+                c = data[i]
+        if c == 32 or c == 10 or c == 13 or c == 9:
             continue
         if ended:
-            return 5, count, starts, stops, points, owner
-        if c == _OPEN:
-            if number:
-                return 4, count, starts, stops, points, owner
+            problem = 5
+        elif c == _OPEN:
             depth += 1
-            if depth > sample_depth + 1:
-                return 6, count, starts, stops, points, owner
-            if depth == 1 + outer:
+            if number:
+                problem = 4
+            elif depth > sample_depth + 1:
+                problem = NESTED
+            elif depth == 1 + outer:
                 lists += 1
             elif depth == sample_depth:
-                if count == room:
-                    room *= 2
-                    starts, stops = _grow(starts, room), _grow(stops, room)
-                    points, owner = _grow(points, room), _grow(owner, room)
-                starts[count] = at
+                if count == len(rows):
+                    grown = np.empty((2 * count, 4), np.int64)
+                    grown[:count] = rows
+                    rows = grown
+                rows[count, START] = offset + i
                 inside = 0
             elif depth == sample_depth + 1:
                 commas = 0
         elif c == _CLOSE:
             if depth == 0:
-                return 1, count, starts, stops, points, owner
-            if depth == sample_depth + 1:
+                problem = 1
+            elif depth == sample_depth + 1:
                 if commas != 2 or not number:
-                    return 3, count, starts, stops, points, owner
+                    problem = 3
                 inside += 1
             elif number:
-                return 4, count, starts, stops, points, owner
+                problem = 4
             elif depth == sample_depth:
-                stops[count] = at + 1
-                points[count] = inside
-                owner[count] = lists
+                rows[count, STOP] = offset + i + 1
+                rows[count, POINTS] = inside
+                rows[count, OWNER] = lists
                 count += 1
             depth -= 1
             number = False
@@ -158,26 +190,20 @@ def _scan(data, outer):
         elif c == _COMMA:
             if depth == sample_depth + 1:
                 if not number:
-                    return 3, count, starts, stops, points, owner
+                    problem = 3
                 commas += 1
                 number = False
+        elif depth == 0:
+            problem = 1
+        elif c in (_QUOTE, _BRACE):
+            problem = 4
+        elif depth != sample_depth + 1:
+            problem = NESTED
         else:
-            if depth == 0:
-                return 1, count, starts, stops, points, owner
-            if c in (_QUOTE, _BRACE):
-                return 4, count, starts, stops, points, owner
-            if depth != sample_depth + 1:
-                return 6, count, starts, stops, points, owner
             number = True
-    if not ended:
-        return 2, count, starts, stops, points, owner
-    if outer == 1 and lists != 1:
-        return 6, count, starts, stops, points, owner
-    return 0, count, starts[:count], stops[:count], points[:count], owner[:count]
-
-
-@numba.njit(cache=True, nogil=True)
-def _grow(values, room):
-    grown = np.empty(room, np.int64)
-    grown[: len(values)] = values
-    return grown
+        if problem:
+            break
+    state[COUNT], state[DEPTH], state[INSIDE], state[LISTS] = count, depth, inside, lists
+    state[COMMAS] = commas * 2 + (1 if number else 0)
+    state[ENDED] = 1 if ended else 0
+    return rows, problem
