@@ -49,15 +49,15 @@ class HandOccNet(nn.Module):
 
     small, width, channels, laterals: the pyramid (parts.resnet_fpn). necessity: the map from
     "pooled" channels or by "convs". inject: "fit", "residual" (six residual blocks on the primary
-    feature) or "none"; enhance: "set", "residual" (three) or "none". heads, positions: of all
-    transformer blocks; gate, residual, fuse: of FIT's, set_residual: of SET's (parts.injection);
-    fit_blocks, set_blocks: blocks in each; set_count: SETs in a row. depth, hidden: hourglass and
-    head; regressor: its form, "released" or "written". add_mean: whether predicted angles count
-    from the hand's mean pose. target_2d: what heatmaps learn from, "joints" or Gaussian
-    "heatmaps". start: random weights as "released", or "flat", near the flat hand. smooth:
-    rounded L1 on tenfold metres in place of squares, for short training; weight_2d: of the 2D
-    term, None for the form's own. Defaults are the released network. Raises UnknownName,
-    HandbenchError where crop_px does not fit.
+    feature) or "none"; enhance: "set", "residual" (three) or "none". heads (single_head: one),
+    positions: of all transformer blocks; gate, residual, fuse: of FIT's, set_residual: of SET's
+    (parts.injection); blocks: in each, fit_blocks or set_blocks in one of them; set_count: SETs in
+    a row. depth, hidden: hourglass and head; regressor: its form, "released" or "written".
+    add_mean: whether predicted angles count from the hand's mean pose. target_2d: what heatmaps
+    learn from, "joints" or Gaussian "heatmaps". start: random weights as "released", or "flat",
+    near the flat hand. smooth: rounded L1 on tenfold metres in place of squares, for short
+    training; weight_2d: of the 2D term, None for the form's own. Defaults are the released
+    network. Raises UnknownName, HandbenchError where crop_px does not fit.
     """
 
     inputs, crop_px, frames, hands = ("image",), 256, 1, 1
@@ -78,7 +78,7 @@ class HandOccNet(nn.Module):
         "set_single_block": {"set_blocks": 1},
         "sigmoid_no_pooling": {"gate": "pairs"},  # section 3.2: said to diverge
         "paper": {  # as written where the code differs
-            "heads": 1,
+            "single_head": True,
             "gate": "mean",
             "positions": False,
             "fit_blocks": 1,
@@ -99,8 +99,7 @@ class HandOccNet(nn.Module):
             "channels": 48,
             "laterals": 1,
             "heads": 2,
-            "fit_blocks": 1,
-            "set_blocks": 1,
+            "blocks": 1,
             "depth": 1,
             "hidden": (256, 256),
             "add_mean": False,
@@ -121,12 +120,14 @@ class HandOccNet(nn.Module):
         inject: str = "fit",
         enhance: str = "set",
         heads: int = 4,
+        single_head: bool = False,
         gate: str = "sum",
         residual: str = "none",
         positions: bool = True,
         fuse: str = "concat",
-        fit_blocks: int = 2,
-        set_blocks: int = 2,
+        blocks: int = 2,
+        fit_blocks: int | None = None,
+        set_blocks: int | None = None,
         set_residual: str = "input",
         set_count: int = 1,
         depth: int = 4,
@@ -160,18 +161,19 @@ class HandOccNet(nn.Module):
         self.backbone = ResNetFPN(small, width, channels, laterals)
         if necessity == "convs":
             self.backbone.attention_module = NecessityConvs(channels)
-        shared = {"heads": heads, "positions": positions}
+        shared = {"heads": 1 if single_head else heads, "positions": positions}
         self.inject, self.enhance = inject, enhance
         if inject == "fit":
             fit = {**shared, "gate": gate, "residual": residual}
-            self.FIT = Transformer(fit_blocks, channels, cells, fuse, **fit)
+            self.FIT = Transformer(fit_blocks or blocks, channels, cells, fuse, **fit)
         elif inject == "residual":
             self.FIT = nn.Sequential(*(PreActivation(channels) for _ in range(6)))
         if enhance == "set":
             options = {**shared, "residual": set_residual}
-            self.SET = Transformer(set_blocks, channels, cells, **options)
+            self.SET = Transformer(set_blocks or blocks, channels, cells, **options)
             more = (
-                Transformer(set_blocks, channels, cells, **options) for _ in range(set_count - 1)
+                Transformer(set_blocks or blocks, channels, cells, **options)
+                for _ in range(set_count - 1)
             )
             self.more = nn.ModuleList(more)
         elif enhance == "residual":
