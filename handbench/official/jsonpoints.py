@@ -3,6 +3,7 @@
 A file holds `[sample, …]` or `[[sample, …], [sample, …]]` with sample = `[[x, y, z], …]`.
 """
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from handbench.errors import DataError
 
 _OPEN, _CLOSE, _COMMA, _QUOTE, _BRACE = 91, 93, 44, 34, 123
 BLOCK = 8 << 20  # bytes looked at together
+_LOCAL = threading.local()
 
 
 @dataclass(frozen=True)
@@ -48,28 +50,40 @@ class PointList:
 
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
         """Samples start to stop as (n, points, 3); JSON's NaN and Infinity are understood."""
-        with open(self.path, "rb") as file:
-            file.seek(int(self.starts[start]))
-            text = file.read(int(self.stops[stop - 1] - self.starts[start]))
+        begin, end = int(self.starts[start]), int(self.stops[stop - 1])
+        text = bytearray(end - begin + 2)
+        text[0], text[-1] = _OPEN, _CLOSE
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(begin)
+            file.readinto(memoryview(text)[1:-1])
         shape = (stop - start, self.points_a_sample, 3)
         try:
-            numbers: Any = simdjson.Parser().parse(b"[" + text + b"]")
+            numbers: Any = _parser().parse(text)
             found = np.frombuffer(numbers.as_buffer(of_type="d"), np.float64).reshape(shape)
         except (ValueError, TypeError, RuntimeError):
             found = self._read_slowly(text, start, shape)
         return found if self.factor is None else found * np.array(self.factor)
 
-    def _read_slowly(self, text: bytes, start: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    def _read_slowly(
+        self, text: bytearray, start: int, shape: tuple[int, ...]
+    ) -> NDArray[np.float64]:
         """The standard parser: for NaN, which simdjson refuses, and to name what is wrong."""
         import json
 
         try:
-            return np.array(json.loads(b"[" + text + b"]"), dtype=np.float64).reshape(shape)
+            return np.array(json.loads(text), dtype=np.float64).reshape(shape)
         except (ValueError, TypeError) as error:
             raise DataError(
                 f"{self.path}: a value between samples {start} and {start + shape[0]} is no "
                 f"number ({error})"
             ) from error
+
+
+def _parser() -> simdjson.Parser:
+    """This thread's parser: a new one for every read would allocate its tape anew."""
+    if not hasattr(_LOCAL, "parser"):
+        _LOCAL.parser = simdjson.Parser()
+    return _LOCAL.parser
 
 
 def index(path: str | Path, lists: int) -> list[PointList]:

@@ -16,7 +16,7 @@ from handbench.fscore import fscores
 from handbench.official.curves import Curves
 from handbench.official.hands import Points
 
-SLICE = 200
+SLICE = 100
 
 
 @dataclass
