@@ -33,12 +33,12 @@ class HandGCAT(nn.Module):
     a share noise_share of training samples; the 2D loss follows the noisy joints, as released.
     test_noise: added to all at test time, the same whenever a sample comes.
     graph_layers, graph_order, adjacency, rescale, graph_relu: KGC (parts.keypoint_graph).
-    blocks, spatial, heads, ratio, parallel, residual_query, norm, attention_positions,
-    fusion_norm: CAT (parts.cross_attention). image: False leaves the picture out, a control.
-    small, width, channels, laterals: the pyramid (parts.resnet_fpn); depth, hidden, add_mean,
-    smooth, weight_2d: the head and its losses (parts.hand_regressor). start: random weights as
-    "released", or "flat", near the flat hand. Raises UnknownName, HandbenchError for a crop_px
-    that cannot be halved so often.
+    blocks (cat_blocks: a variant's in place of the preset's), spatial, heads, ratio, parallel,
+    residual_query, norm, attention_positions, fusion_norm: CAT (parts.cross_attention).
+    image: False leaves the picture out, a control. small, width, channels, laterals: the pyramid
+    (parts.resnet_fpn). depth, hidden, add_mean, smooth, weight_2d: the head and its losses
+    (parts.hand_regressor). start: random weights as "released", or "flat", near the flat hand.
+    Raises UnknownName, HandbenchError for a crop_px that cannot be halved so often.
     """
 
     crop_px, frames, hands = 256, 1, 1
@@ -60,9 +60,9 @@ class HandGCAT(nn.Module):
         "graph_relu": {"graph_order": 2, "graph_relu": True},
         "graph_skeleton": {"graph_order": 2, "adjacency": "skeleton", "rescale": True},
         "graph_shuffled": {"graph_order": 2, "adjacency": "shuffled"},  # control
-        "two_transformers": {"blocks": 0, "spatial": 2},  # table V: 9.0 / 9.0
-        "cat_1": {"blocks": 1},  # table V: 8.9 / 8.8
-        "cat_3": {"blocks": 3},  # table V: 8.8 / 8.7
+        "two_transformers": {"cat_blocks": 0, "spatial": 2},  # table V: 9.0 / 9.0
+        "cat_1": {"cat_blocks": 1},  # table V: 8.9 / 8.8
+        "cat_3": {"cat_blocks": 3},  # table V: 8.8 / 8.7
         "pose_only": {"image": False},  # control: how far the 2D joints alone go
         "paper": {  # as written where the code differs
             "graph_order": 2,
@@ -114,6 +114,7 @@ class HandGCAT(nn.Module):
         rescale: bool = False,
         graph_relu: bool = False,
         blocks: int = 2,
+        cat_blocks: int | None = None,
         spatial: int = 0,
         heads: int = 4,
         ratio: int = 4,
@@ -150,7 +151,7 @@ class HandGCAT(nn.Module):
             channels,
             JOINTS,
             cells,
-            blocks,
+            blocks if cat_blocks is None else cat_blocks,
             spatial,
             fusion_norm,
             parallel=parallel,
