@@ -7,6 +7,7 @@ docs/methods/handgcat.md. Names of parameters are those of the released weights.
 import zlib
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -210,7 +211,7 @@ class HandGCAT(nn.Module):
         if not self.training and self.test_noise:
             # drawn from the joints themselves: no matter in which batch a sample comes
             keys = [zlib.crc32(sample.tobytes()) for sample in joints.detach().cpu().numpy()]
-            drawn = torch.from_numpy(normals(0, 0, keys, 2 * JOINTS)).to(joints)
+            drawn = torch.from_numpy(normals(0, 0, np.array(keys), 2 * JOINTS)).to(joints)
             return joints + self.test_noise * drawn.view_as(joints)
         return joints
 

@@ -24,6 +24,11 @@ class ChannelAttention(nn.Module):
     what the answer is added to, not the raw map. norm: layer norm before the perceptron.
     """
 
+    q_embedding: torch.Tensor
+    k_embedding: torch.Tensor
+    q_sine: torch.Tensor
+    k_sine: torch.Tensor
+
     def __init__(
         self,
         query: int,
@@ -57,8 +62,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         q, k = self.encode(query, key)
-        v = self.encode_value(key)
-        heard = functional.scaled_dot_product_attention(*(self.split(x) for x in (q, k, v)))
+        heads = self.split(q), self.split(k), self.split(self.encode_value(key))
+        heard = functional.scaled_dot_product_attention(*heads)
         x = (q if self.residual_query else query).flatten(2) + heard.transpose(1, 2).flatten(2)
         x = x + self.mlp["fc2"](functional.gelu(self.mlp["fc1"](self.norm2(x))))
         return x.view(query.shape)

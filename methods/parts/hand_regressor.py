@@ -4,6 +4,7 @@ HandOccNet section 3.4. Names of entries are those of the released weights.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,7 +57,7 @@ class Hourglass(nn.Module):
 
     def forward(self, x: torch.Tensor, level: int | None = None) -> torch.Tensor:
         n = len(self.hg) - 1 if level is None else level
-        blocks = self.hg[n]
+        blocks: Any = self.hg[n]
         low = blocks[1](functional.max_pool2d(x, 2))
         low = self.forward(low, n - 1) if n else blocks[3](low)
         return blocks[0](x) + functional.interpolate(blocks[2](low), scale_factor=2)
@@ -221,9 +222,9 @@ class HandRegressor(nn.Module):
         }
         flat = out["joints_crop"], target_2d, batch["valid_joints"]
         if smooth:
-            for name, mask in (("verts", "valid_verts"), ("joints", "valid_joints")):
+            for name in ("verts", "joints"):
                 key = f"{name}_m"
-                terms[name] = distance(out[key], batch[key], batch[mask], True)
+                terms[name] = distance(out[key], batch[key], batch[f"valid_{name}"], True)
             terms["joints_2d"] = distance(*flat, True)
         else:
             with torch.no_grad():
