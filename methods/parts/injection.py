@@ -42,6 +42,8 @@ class CrossAttention(nn.Module):
         for name in ("q_embedding", "k_embedding"):
             start = torch.randn(1, channels, cells, cells) if positions else None
             self.register_parameter(name, None if start is None else nn.Parameter(start))
+        self.q_embedding: nn.Parameter | None
+        self.k_embedding: nn.Parameter | None
         self.encode_value = nn.Conv2d(channels, channels, 1)
         self.encode_query = nn.Conv2d(channels, channels, 1)
         self.encode_key = nn.Conv2d(channels, channels, 1)
@@ -78,7 +80,7 @@ class CrossAttention(nn.Module):
         return x.mT.unflatten(2, query.shape[2:])
 
     def placed(self, query: torch.Tensor, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.q_embedding is None:
+        if self.q_embedding is None or self.k_embedding is None:
             return query, key
         return query + self.q_embedding, key + self.k_embedding
 
