@@ -7,6 +7,7 @@ from handbench.errors import DataError, HandbenchError, ShapeError
 from handbench.hand import Hand
 from handbench.methods import TABLE
 from handbench.methods.h2onet import H2ONet
+from handbench.methods.handoccnet import HandOccNet
 from handbench.methods.mean_pose import MeanPose, nearest_rotations
 from handbench.methods.parts.losses import distance, masked_mean
 from handbench.methods.parts.spiral import SpiralConv
@@ -113,7 +114,7 @@ def test_saved_and_restored_is_the_same(hand, name, variant, tmp_path):
             assert torch.equal(value, other(batch)[key]), key
 
 
-@pytest.mark.parametrize("cls", [Plain, H2ONet])
+@pytest.mark.parametrize("cls", [Plain, H2ONet, HandOccNet])
 def test_what_is_not_annotated_counts_nowhere(hand, cls):
     method = cls(hand, **cls.PRESETS["tiny"]).eval()
     batch = batch_for(method, hand)
@@ -130,7 +131,7 @@ def test_what_is_not_annotated_counts_nowhere(hand, cls):
     assert all(value.item() == 0 for value in method.losses(method(batch), batch).values())
 
 
-@pytest.mark.parametrize("cls", [Plain, H2ONet])
+@pytest.mark.parametrize("cls", [Plain, H2ONet, HandOccNet])
 def test_a_wrong_picture_is_one_clear_line(hand, cls):
     method = cls(hand, **cls.PRESETS["tiny"])
     with pytest.raises(ShapeError, match=r"takes images \(B, 3, 64, 64\), not \(2, 3, 32, 64\)"):
