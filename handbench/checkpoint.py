@@ -152,7 +152,8 @@ def _fill(method: torch.nn.Module, state: State, run: Run) -> None:
 def load_backbone(method: Any, path: str | Path) -> int:
     """Start method.backbone from a file: a checkpoint of any method, or bare weights.
 
-    Of a checkpoint the entries `backbone.*` are taken. Returns how many tensors.
+    Of a checkpoint the entries `backbone.*` are taken; a classifier's last layer (`fc.*`) is left
+    out, and a backbone around a trunk (`load_trunk`) takes a bare one. Returns how many tensors.
     Raises HandbenchError when the method has no backbone or a shape differs.
     """
     if not hasattr(method, "backbone"):
@@ -167,11 +168,14 @@ def load_backbone(method: Any, path: str | Path) -> int:
     inside = {
         k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")
     }
+    found = inside or {k: v for k, v in weights.items() if not k.startswith("fc.")}
     try:
-        method.backbone.load_state_dict(inside or weights)
+        if "conv1.weight" in found and hasattr(method.backbone, "load_trunk"):
+            return method.backbone.load_trunk(found)
+        method.backbone.load_state_dict(found)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
+        first = str(error).splitlines()[:2][-1].strip()
         raise HandbenchError(
             f"{path} does not fit the backbone of {type(method).__name__}: {first}"
         ) from error
-    return len(inside or weights)
+    return len(found)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from handbench import crop, recipe
+from handbench import checkpoint, crop, recipe
 from handbench.align import procrustes
 from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
 from handbench.hand_layer import HandLayer
 from handbench.methods.handoccnet import FOREIGN, HandOccNet
 from handbench.methods.parts.injection import CrossAttention
+from handbench.methods.plain import Plain
 from handbench.released import import_released
 
 GOLDEN = Path(__file__).parent / "golden" / "handoccnet_tiny.npz"
@@ -278,6 +279,20 @@ def test_import_of_a_released_file(tmp_path):
         k: v.shape for k, v in method.state_dict().items()
     }
     assert all(torch.equal(v, method.state_dict()[k]) for k, v in ours.state_dict().items())
+
+
+def test_a_classifier_starts_the_trunk(tmp_path):
+    hand = Hand.open()
+    trunk = Plain(hand, **Plain.PRESETS["tiny"]).backbone.state_dict()
+    torch.save({**trunk, "fc.weight": torch.zeros(5, 128)}, tmp_path / "classifier.pth")
+    method = HandOccNet(hand, **HandOccNet.PRESETS["tiny"])
+    assert checkpoint.load_backbone(method, tmp_path / "classifier.pth") == len(trunk)
+    ours = method.backbone.state_dict()
+    assert torch.equal(ours["layer0.0.weight"], trunk["conv1.weight"])
+    assert torch.equal(ours["layer4.0.0.bn2.bias"], trunk["layer4.0.bn2.bias"])
+    torch.save({"conv1.weight": trunk["conv1.weight"]}, tmp_path / "part.pth")
+    with pytest.raises(HandbenchError, match="does not fit the backbone of HandOccNet: no entry"):
+        checkpoint.load_backbone(method, tmp_path / "part.pth")
 
 
 def test_refusals_are_one_line():
