@@ -23,6 +23,7 @@ from handbench.topology import Topology
 Batch = dict[str, torch.Tensor]
 FOREIGN = "regressor.mano_regHead.mano_layer."  # of released files: MANO's arrays
 STRIDE = 8  # pixels of the crop to a cell of the features
+TRUTH = "ground truth"
 
 
 class HandGCAT(nn.Module):
@@ -32,7 +33,8 @@ class HandGCAT(nn.Module):
     Joints (B,21,2) in 0..1 of the crop come with the batch: the annotated ones, so every
     result says with what noise. train_noise: N(0, this) crop units added to every coordinate of
     a share noise_share of training samples; the 2D loss follows the noisy joints, as released.
-    test_noise: added to all at test time, the same whenever a sample comes.
+    test_noise: added to all at test time, the same whenever a sample comes. Who feeds other
+    joints than the annotated says so in the attribute joints_source, and sets test_noise to 0.
     graph_layers, graph_order, adjacency, rescale, graph_relu: KGC (parts.keypoint_graph).
     blocks (cat_blocks: a variant's in place of the preset's), spatial, heads, ratio, parallel,
     residual_query, norm, attention_positions, fusion_norm: CAT (parts.cross_attention).
@@ -142,6 +144,7 @@ class HandGCAT(nn.Module):
             )
         self.crop_px, self.smooth, self.weight_2d = crop_px, smooth, weight_2d
         self.train_noise, self.noise_share, self.test_noise = train_noise, noise_share, test_noise
+        self.joints_source = TRUTH
         self.blank = (channels, cells, cells)
         if image:
             self.backbone = ResNetFPN(small, width, channels, laterals)
@@ -208,7 +211,7 @@ class HandGCAT(nn.Module):
         if self.training and self.train_noise:
             chosen = torch.rand(len(joints), 1, 1, device=joints.device) < self.noise_share
             return joints + self.train_noise * chosen * torch.randn_like(joints)
-        if not self.training and self.test_noise:
+        if not self.training and self.test_noise and not torch.jit.is_tracing():
             # drawn from the joints themselves: no matter in which batch a sample comes
             keys = [zlib.crc32(sample.tobytes()) for sample in joints.detach().cpu().numpy()]
             drawn = torch.from_numpy(normals(0, 0, np.array(keys), 2 * JOINTS)).to(joints)
@@ -247,6 +250,7 @@ class HandGCAT(nn.Module):
         return found
 
     def conditions(self) -> dict[str, Any]:
-        """For prediction files: where the 2D joints came from, and that this is an oracle."""
+        """For prediction files: where the 2D joints came from, and whether that is an oracle's."""
         noise = f" + N(0, {self.test_noise:g} of the crop)" if self.test_noise else ""
-        return {"inputs": f"{', '.join(self.inputs)}: ground truth{noise}", "oracle": True}
+        told = {"inputs": f"{', '.join(self.inputs)}: {self.joints_source}{noise}"}
+        return {**told, "oracle": True} if self.joints_source == TRUTH else told

@@ -243,6 +243,8 @@ def test_noise_on_the_joints():
         "inputs": "image, joints_crop: ground truth + N(0, 0.01 of the crop)",
         "oracle": True,
     }
+    method.joints_source, method.test_noise = "a detector", 0.0
+    assert method.conditions() == {"inputs": "image, joints_crop: a detector"}
 
 
 def test_the_2d_loss_follows_the_noisy_joints():
