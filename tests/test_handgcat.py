@@ -1,6 +1,7 @@
 import json
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from handbench.hand_layer import HandLayer
 from handbench.methods.handgcat import FOREIGN, HandGCAT
 from handbench.methods.parts.cross_attention import ChannelAttention
 from handbench.methods.parts.keypoint_graph import KeypointGraph, laplacian
+from handbench.predict import conditions
 from handbench.recipe import make
 from handbench.released import import_released
 
@@ -245,6 +247,21 @@ def test_noise_on_the_joints():
     }
     method.joints_source, method.test_noise = "a detector", 0.0
     assert method.conditions() == {"inputs": "image, joints_crop: a detector"}
+
+
+def test_prediction_files_say_where_the_joints_came_from(tmp_path):
+    weights = tmp_path / "checkpoint.pt"
+    weights.write_bytes(b"")
+    samples = SimpleNamespace(
+        split=SimpleNamespace(name="synthetic/test"),
+        hand=Hand.open(),
+        box_source="visible_mask",
+        box_factor=1.5,
+        whole_images=0,
+    )
+    state = {"step": 1, "path": weights}
+    told = conditions(tiny(), make("handgcat"), state, samples)
+    assert told["inputs"].endswith("ground truth + N(0, 0.01 of the crop)") and told["oracle"]
 
 
 def test_the_2d_loss_follows_the_noisy_joints():
