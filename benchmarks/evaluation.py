@@ -3,10 +3,10 @@
 import numpy as np
 from report import Row, compare, interleave, main
 
-from handbench.align import procrustes
-from handbench.fscore import THRESHOLDS_M, fscores
-from handbench.metrics import measure
-from handbench.pairs import Pairs
+from handbench.scoring.align import procrustes
+from handbench.scoring.fscore import THRESHOLDS_M, fscores
+from handbench.scoring.metrics import measure
+from handbench.scoring.pairs import Pairs
 
 HANDS = 40
 ROUNDS = 5

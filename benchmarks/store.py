@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 from report import Row, compare, interleave, main
 
-from handbench.index import build
-from handbench.parts import Part, write_bytes, writing
+from handbench.preparing.index import build
+from handbench.preparing.parts import Part, write_bytes, writing
 from handbench.records import Frame, HandRecord
 from handbench.store import open_split
 

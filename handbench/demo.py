@@ -98,10 +98,10 @@ def work(jobs: Sequence[Job], at_once: int) -> None:
 
 
 def score_and_show(jobs: Sequence[Job], out: Path) -> None:
-    from handbench import report, tables
     from handbench.evaluate import evaluate_run
-    from handbench.formats import FORMATS, plain
-    from handbench.runs import Run
+    from handbench.showing import report, tables
+    from handbench.showing.formats import FORMATS, plain
+    from handbench.training.runs import Run
 
     runs = [Run(job.run) for job in jobs if job.run is not None]
     results = {

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from handbench import files, predictions, result, runs
+from handbench import files, predictions, result
 from handbench.console import say
 from handbench.errors import HandbenchError, MissingPackage
 from handbench.official.run import PROTOCOLS as OFFICIAL
 from handbench.official.run import Options as Asked
 from handbench.official.run import evaluate_official
 from handbench.official.suspects import warn
-from handbench.pictures import shapes_of
 from handbench.protocol import get
 from handbench.result import Result
-from handbench.score import score
+from handbench.scoring.score import score
+from handbench.scoring.truth import Truth, of_split
+from handbench.showing.pictures import shapes_of
 from handbench.store import Split, open_split
-from handbench.truth import Truth, of_split
+from handbench.training import runs
 
 
 def evaluate_run(
@@ -39,7 +40,7 @@ def evaluate_run(
     if not is_current(run, name):
         if find_spec("torch") is None:
             raise MissingPackage("torch", "train", f"predicting {name} with {run.name}")
-        from handbench.predict import predict
+        from handbench.training.predict import predict
 
         predict(run, name, device, force=True)
     return evaluate_file(path, open_split(name), "handbench", path.parent, on_nan, force)
@@ -121,7 +122,7 @@ def evaluate_anybody(
         split = open_split(ground_truth)
         warn_of_mistakes(predictions.read(path), of_split(split))
         found = evaluate_file(path, split, protocol_name, out, asked.on_nan, force)
-    from handbench.report import write
+    from handbench.showing.report import write
 
     write([[found]], out / "report.html")
     return found

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import __version__
-from handbench.aggregate import unit_of
 from handbench.errors import DataError
 from handbench.files import read_json, replacing, write_json
-from handbench.stats import Estimate
+from handbench.scoring.aggregate import unit_of
+from handbench.scoring.stats import Estimate
 
 FORMAT = "handbench-result"
 FORMAT_VERSION = 1

@@ -14,13 +14,13 @@ from torch.nn import functional
 from handbench.errors import HandbenchError, ShapeError
 from handbench.frames import MANO_TIPS
 from handbench.hand import Hand
+from handbench.mesh.topology import SIZES, Topology, build, load
 from handbench.methods.parts.dense_stack import H2ONetBackbone
 from handbench.methods.parts.losses import distance, masked_mean
 from handbench.methods.parts.orientation import OrientationHead
 from handbench.methods.parts.spiral import SpiralConv, SpiralUp
 from handbench.methods.parts.surface import surface_errors
 from handbench.rotations import axis_angle_to_matrix, six_d_to_matrix
-from handbench.topology import SIZES, Topology, build, load
 
 Batch = dict[str, torch.Tensor]
 FOREIGN = ("mano_layer.", "mano_joint_reg_copy")  # of released files: MANO's arrays, a spare copy
@@ -60,9 +60,9 @@ class H2ONet(nn.Module):
     Losses on the turned mesh train the orientation alone (detached as in the released code).
 
     width, units, up, decoder, hidden, turn_layers, first_stack: sizes, by default the published.
-    up_form: how the mesh hierarchy goes up (handbench.upsampling.FORMS); topology: a hierarchy,
-    or its file, to use in place of the hand's own. learn_regressor: whether joints' weights on the
-    mesh are trained, as published, or stay the hand's. stage: 1 without, 2 with the losses on
+    up_form: how the mesh hierarchy goes up (handbench.mesh.upsampling.FORMS); topology: a
+    hierarchy, or its file, to use in place of the hand's own. learn_regressor: whether joints'
+    weights on the mesh are trained, as published, or stay the hand's. stage: 1, or 2 with losses on
     orientation (section 3.4). smooth: rounded L1 on tenfold metres, for short training.
     wrist_gradient: whether the wrist that the turned mesh is put at is trained by it, as in the
     released single-frame code; from random weights that runs away, since the mesh around the

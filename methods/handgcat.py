@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from handbench.augment import normals
 from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
+from handbench.mesh.topology import Topology
 from handbench.methods.parts.cross_attention import CrossFusion
 from handbench.methods.parts.hand_regressor import JOINTS, HandRegressor, start_as_released
 from handbench.methods.parts.keypoint_graph import KeypointGraph
 from handbench.methods.parts.resnet_fpn import ResNetFPN
-from handbench.topology import Topology
+from handbench.training.augment import normals
 
 Batch = dict[str, torch.Tensor]
 FOREIGN = "regressor.mano_regHead.mano_layer."  # of released files: MANO's arrays

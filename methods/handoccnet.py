@@ -11,6 +11,7 @@ from torch import nn
 
 from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
+from handbench.mesh.topology import Topology
 from handbench.methods.parts.hand_regressor import (
     HandRegressor,
     PreActivation,
@@ -19,7 +20,6 @@ from handbench.methods.parts.hand_regressor import (
 from handbench.methods.parts.injection import NecessityConvs, Transformer
 from handbench.methods.parts.losses import masked_mean
 from handbench.methods.parts.resnet_fpn import ResNetFPN
-from handbench.topology import Topology
 
 Batch = dict[str, torch.Tensor]
 FOREIGN = ("regressor.mano_regHead.mano_layer.", "fitting_loss.")  # MANO's arrays; a demo's

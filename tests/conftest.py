@@ -26,7 +26,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with small/train, small/val and small/test: hands of both sides."""
     from small_split import Small
 
-    from handbench.prepare import prepare
+    from handbench.preparing.prepare import prepare
 
     folder = tmp_path_factory.mktemp("small-data")
     for split in Small.splits:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from handbench.scoring.truth import of_split
 from handbench.store import Split
-from handbench.truth import of_split
 
 # adapter -> names of joints and vertices in the dump
 KEYS = {

@@ -8,10 +8,10 @@ from small_split import Small
 
 from handbench.hand import default_hand
 from handbench.predictions import Predictions
-from handbench.prepare import prepare
+from handbench.preparing.prepare import prepare
 from handbench.records import Mesh, Scene
+from handbench.scoring.truth import of_split
 from handbench.store import Split, open_split
-from handbench.truth import of_split
 
 FACES = {right: default_hand("right" if right else "left").faces for right in (True, False)}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from handbench.align import procrustes, root, scale_translation
-from handbench.curves import auc
-from handbench.reported import Claim, Reported
+from handbench.published.reported import Claim, Reported
+from handbench.scoring.align import procrustes, root, scale_translation
+from handbench.scoring.curves import auc
 
 GOLDEN = Path(__file__).parent / "golden"
 HANDS, SINGLE, AROUND = 200, 115, 37

@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.transform import Rotation
 
-from handbench import align
 from handbench.errors import ShapeError
+from handbench.scoring import align
 
 
 def clouds(count=8, points=21, seed=0):

@@ -5,13 +5,13 @@ import pytest
 import torch
 from small_split import joint_colours
 
-from handbench.augment import Augmentation
-from handbench.batch import Samples, earlier_rows, to_torch, unmirror
 from handbench.errors import DataError, UnknownName
 from handbench.frames import project
 from handbench.hand import default_hand
-from handbench.loader import Order, batches, once
 from handbench.store import open_split
+from handbench.training.augment import Augmentation
+from handbench.training.batch import Samples, earlier_rows, to_torch, unmirror
+from handbench.training.loader import Order, batches, once
 
 SIZE = 64
 
@@ -61,7 +61,7 @@ def test_labels_fit_the_picture_and_each_other(split, augment):
 
 def test_posing_per_batch_gives_the_kept_vertices(split, monkeypatch):
     kept = samples(split)[[3, 9, 20]]["verts_m"]
-    monkeypatch.setattr("handbench.batch.KEPT_VERTS", 0)
+    monkeypatch.setattr("handbench.training.batch.KEPT_VERTS", 0)
     np.testing.assert_allclose(samples(split)[[3, 9, 20]]["verts_m"], kept, atol=1e-7)
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handbench import breakdowns, onset, plots, tables
-from handbench.formats import FORMATS
 from handbench.protocol import get
 from handbench.result import Result
 from handbench.rules import LEVELS
-from handbench.score import means
-from handbench.seeds import pooled
+from handbench.scoring.score import means
+from handbench.scoring.seeds import pooled
+from handbench.showing import breakdowns, onset, plots, tables
+from handbench.showing.formats import FORMATS
 
 HANDS = 48
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from handbench import crop
-from handbench.augment import Augmentation, draw, normals, uniforms
 from handbench.errors import UnknownName
 from handbench.frames import mirror_points, project
+from handbench.training import crop
+from handbench.training.augment import Augmentation, draw, normals, uniforms
 
 K = np.array([[[300.0, 0, 100], [0, 300, 80], [0, 0, 1]]])
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from handbench import draw
 from handbench.errors import ShapeError
 from handbench.frames import project
 from handbench.hand import Hand
+from handbench.showing import draw
 
 GREY = np.full((120, 160, 3), 90, np.uint8)
 K = np.array([[300.0, 0, 79.5], [0, 300, 59.5], [0, 0, 1]])

@@ -13,9 +13,9 @@ from handbench.hand_layer import HandLayer
 from handbench.methods.handgcat import FOREIGN, HandGCAT
 from handbench.methods.parts.cross_attention import ChannelAttention
 from handbench.methods.parts.keypoint_graph import KeypointGraph, laplacian
-from handbench.predict import conditions
-from handbench.recipe import make
-from handbench.released import import_released
+from handbench.training.predict import conditions
+from handbench.training.recipe import make
+from handbench.training.released import import_released
 
 GOLDEN = Path(__file__).parent / "golden" / "handgcat_tiny.npz"
 OUTPUTS = {

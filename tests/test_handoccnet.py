@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from handbench import checkpoint, crop, recipe
-from handbench.align import procrustes
+from handbench import checkpoint
 from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
 from handbench.hand_layer import HandLayer
 from handbench.methods.handoccnet import FOREIGN, HandOccNet
 from handbench.methods.parts.injection import CrossAttention
 from handbench.methods.plain import Plain
-from handbench.released import import_released
+from handbench.scoring.align import procrustes
+from handbench.training import crop, recipe
+from handbench.training.released import import_released
 
 GOLDEN = Path(__file__).parent / "golden" / "handoccnet_tiny.npz"
 TERMS = ("verts", "joints", "pose", "shape", "joints_2d")
@@ -309,7 +310,7 @@ def test_refusals_are_one_line():
 
 
 def test_recipes_are_the_released_schedules():
-    from handbench.schedule import learning_rate
+    from handbench.training.schedule import learning_rate
 
     for data, epochs, factor, every in (("ho3d_v2", 70, 0.7, 10), ("dexycb/s0", 25, 0.9, 1)):
         chosen = recipe.make("handoccnet", data=data)

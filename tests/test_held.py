@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from official_split import Listed, predicted
 
-from handbench.held import held
 from handbench.official.run import Options, evaluate_official
-from handbench.prepare import prepare
+from handbench.preparing.prepare import prepare
 from handbench.records import ObjectRecord
+from handbench.scoring.held import held
 from handbench.skinning import rotations
 from handbench.store import open_split
 

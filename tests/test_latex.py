@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from latex_check import check_document, check_fragment
 
-from handbench.formats import Cell, Column, Row, Table, latex, latex_document
-from handbench.stats import Estimate
+from handbench.scoring.stats import Estimate
+from handbench.showing.formats import Cell, Column, Row, Table, latex, latex_document
 
 needs_engine = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="pdflatex is not installed"

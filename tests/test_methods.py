@@ -5,6 +5,7 @@ import torch
 from handbench import registry
 from handbench.errors import DataError, HandbenchError, ShapeError
 from handbench.hand import Hand
+from handbench.mesh.topology import build
 from handbench.methods import TABLE
 from handbench.methods.h2onet import H2ONet
 from handbench.methods.handoccnet import HandOccNet
@@ -13,7 +14,6 @@ from handbench.methods.parts.losses import distance, masked_mean
 from handbench.methods.parts.spiral import SpiralConv
 from handbench.methods.parts.surface import surface_errors
 from handbench.methods.plain import Plain
-from handbench.topology import build
 
 CASES = [(name, v) for name in TABLE for v in registry.load("method", name).VARIANTS]
 COUNT = 8

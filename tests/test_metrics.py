@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handbench.align import procrustes
-from handbench.curves import auc, pck, row_mean
-from handbench.fscore import fscores
-from handbench.metrics import METRICS, measure
-from handbench.pairs import Pairs
 from handbench.protocol import PROTOCOLS
+from handbench.scoring.align import procrustes
+from handbench.scoring.curves import auc, pck, row_mean
+from handbench.scoring.fscore import fscores
+from handbench.scoring.metrics import METRICS, measure
+from handbench.scoring.pairs import Pairs
 
 
 def pairs(pred, true, **more):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from handbench.aggregate import occlusion
-from handbench.hidden import given_seen_mm, joints_mm, verts_mm
-from handbench.metrics import measure
-from handbench.occlusion import average_precision, calibration_error
-from handbench.pairs import Pairs
+from handbench.scoring.aggregate import occlusion
+from handbench.scoring.hidden import given_seen_mm, joints_mm, verts_mm
+from handbench.scoring.metrics import measure
+from handbench.scoring.occlusion import average_precision, calibration_error
+from handbench.scoring.pairs import Pairs
 
 
 def cloud(count=3, points=21, seed=0):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from handbench.align import kabsch
-from handbench.metrics import METRICS, measure
-from handbench.mssd import about
-from handbench.orientation import angle_deg
-from handbench.pairs import Pairs
-from handbench.planar import iou
-from handbench.sequences import accel_mm, jitter_mm, neighbours
+from handbench.scoring.align import kabsch
+from handbench.scoring.metrics import METRICS, measure
+from handbench.scoring.mssd import about
+from handbench.scoring.orientation import angle_deg
+from handbench.scoring.pairs import Pairs
+from handbench.scoring.planar import iou
+from handbench.scoring.sequences import accel_mm, jitter_mm, neighbours
 
 TURNS_DEG = (0.0, 1e-4, 30.0, 90.0, 170.0, 180.0)
 

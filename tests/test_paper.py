@@ -12,12 +12,12 @@ from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from latex_check import check_document, check_fragment
 
-from handbench import paper, reported
 from handbench.cli import group
 from handbench.errors import UnknownName
-from handbench.formats import as_csv, latex, markdown
+from handbench.published import paper, reported
 from handbench.result import Result
-from handbench.stats import Estimate
+from handbench.scoring.stats import Estimate
+from handbench.showing.formats import as_csv, latex, markdown
 
 DEXYCB, HO3D = "dexycb/s0_test", "ho3d_v2/evaluation"
 

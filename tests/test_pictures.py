@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from fakes import FakeReader
 
-from handbench.aggregate import means
-from handbench.breakdowns import by_interaction
-from handbench.mssd import (
+from handbench.predictions import Predictions
+from handbench.preparing.prepare import prepare
+from handbench.protocol import get
+from handbench.scoring.aggregate import means
+from handbench.scoring.mssd import (
     KYPT_H2O3D,
     KYPT_HO3D,
     about,
@@ -18,14 +20,12 @@ from handbench.mssd import (
     shape,
     symmetries,
 )
-from handbench.pictures import shapes_of
-from handbench.predictions import Predictions
-from handbench.prepare import prepare
-from handbench.protocol import get
-from handbench.score import score
+from handbench.scoring.score import score
+from handbench.scoring.truth import of_split
+from handbench.showing.breakdowns import by_interaction
+from handbench.showing.pictures import shapes_of
 from handbench.store import open_split
 from handbench.synthesis.symmetry import object_shape
-from handbench.truth import of_split
 
 
 @pytest.fixture(scope="module")

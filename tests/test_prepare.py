@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 from fakes import FakeReader
 
-from handbench import parts, registry
+from handbench import registry
 from handbench.cli import group
 from handbench.errors import DataError, HandbenchError, UnknownName
-from handbench.prepare import estimate, prepare
-from handbench.readers import chosen_options, open_readers
+from handbench.preparing import parts
+from handbench.preparing.prepare import estimate, prepare
+from handbench.preparing.readers import chosen_options, open_readers
+from handbench.preparing.tasks import MOST_ROWS, divide
 from handbench.records import SequencePlan
 from handbench.store import open_split
-from handbench.tasks import MOST_ROWS, divide
 
 
 def files_of(folder):

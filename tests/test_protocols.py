@@ -5,16 +5,17 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from handbench import result, tables
-from handbench.compare import differences
+from handbench import result
 from handbench.errors import HandbenchError
-from handbench.metrics import METRICS
-from handbench.pairs import Pairs
 from handbench.predictions import Predictions
 from handbench.protocol import PROTOCOLS, get
-from handbench.score import score
+from handbench.scoring.compare import differences
+from handbench.scoring.metrics import METRICS
+from handbench.scoring.pairs import Pairs
+from handbench.scoring.score import score
+from handbench.scoring.truth import of_split
+from handbench.showing import tables
 from handbench.store import open_split
-from handbench.truth import of_split
 
 # What makes the numbers of each version. Whoever changes a rule raises the version and adds a row.
 RULES = {

@@ -13,15 +13,15 @@ from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from official_split import listed, predicted
 
-from handbench import gallery
 from handbench.cli import group
 from handbench.evaluate import evaluate_file
 from handbench.frames import mirror_points
 from handbench.predictions import Predictions
-from handbench.report import Section, page, write
 from handbench.result import read
+from handbench.scoring.truth import of_split
+from handbench.showing import gallery
+from handbench.showing.report import Section, page, write
 from handbench.store import open_split
-from handbench.truth import of_split
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from reported_control import cells as control_cells
 from reported_control import simulate
 
-from handbench import reported
 from handbench.cli import group
 from handbench.errors import DataError, UnknownName
-from handbench.reported_check import check
-from handbench.reported_page import page
+from handbench.published import reported
+from handbench.published.reported_check import check
+from handbench.published.reported_page import page
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"

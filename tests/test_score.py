@@ -9,18 +9,19 @@ import pytest
 from click.testing import CliRunner
 from latex_check import check_document, check_fragment
 
-from handbench import evaluate, plots, predictions, result, tables
+from handbench import evaluate, predictions, result
 from handbench.cli import group
-from handbench.compare import differences
 from handbench.errors import DataError, HandbenchError
-from handbench.formats import FORMATS
 from handbench.hand import default_hand
-from handbench.metrics import METRICS
 from handbench.predictions import Predictions
 from handbench.protocol import get
-from handbench.score import score
+from handbench.scoring.compare import differences
+from handbench.scoring.metrics import METRICS
+from handbench.scoring.score import score
+from handbench.scoring.truth import of_split
+from handbench.showing import plots, tables
+from handbench.showing.formats import FORMATS
 from handbench.store import open_split
-from handbench.truth import of_split
 
 
 @pytest.fixture

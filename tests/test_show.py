@@ -13,7 +13,7 @@ from interhand_scene import GOLDEN, write_mano
 from handbench.cli import COMMANDS, group
 from handbench.datasets.interhand26m import InterHand26M
 from handbench.errors import DataError, HandbenchError, UnknownName
-from handbench.prepare import prepare
+from handbench.preparing.prepare import prepare
 from handbench.store import open_split
 
 NAME = "interhand26m/test"

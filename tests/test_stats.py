@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from handbench.aggregate import by_cluster, spread, unit_of
-from handbench.stats import estimate, estimate_by, estimate_columns, holm, over_seeds, paired
+from handbench.scoring.aggregate import by_cluster, spread, unit_of
+from handbench.scoring.stats import (
+    estimate,
+    estimate_by,
+    estimate_columns,
+    holm,
+    over_seeds,
+    paired,
+)
 
 
 def sample(recordings=40, frames=10, seed=0):

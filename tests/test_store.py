@@ -15,8 +15,8 @@ from fakes import SIZE, FakeReader
 
 from handbench import store
 from handbench.errors import DataError, ShapeError, UnknownName
-from handbench.index import build
-from handbench.parts import Part
+from handbench.preparing.index import build
+from handbench.preparing.parts import Part
 from handbench.records import Frame, HandLabels, HandRecord
 from handbench.schema import COLUMNS, HAND_COLUMNS, IMAGE_COLUMNS, TABLES
 from handbench.store import Split, open_split

@@ -12,12 +12,12 @@ from official_split import listed, predicted
 
 from handbench.errors import DataError
 from handbench.frames import HO3D
-from handbench.occlusion_list import occlusion_list
 from handbench.official.hands import official_hands
 from handbench.official.run import Options, evaluate_official
 from handbench.official.submission import export, validate
 from handbench.rules import LEVELS
-from handbench.truth import of_split
+from handbench.scoring.truth import of_split
+from handbench.showing.occlusion_list import occlusion_list
 
 SUBSET = Options(subset=True)
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from handbench import topology
-from handbench.decimation import decimate
 from handbench.errors import DataError, ShapeError, UnknownName
 from handbench.frames import PARTS
 from handbench.hand import Hand
-from handbench.spirals import HalfEdges, spirals
-from handbench.topology import LEVELS, SIZES
-from handbench.upsampling import barycentric
+from handbench.mesh import topology
+from handbench.mesh.decimation import decimate
+from handbench.mesh.spirals import HalfEdges, spirals
+from handbench.mesh.topology import LEVELS, SIZES
+from handbench.mesh.upsampling import barycentric
 
 GOLDEN = Path(__file__).parent / "golden" / "open_hand_topology.json"
 TETRAHEDRON = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])

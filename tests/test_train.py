@@ -8,16 +8,17 @@ import torch
 from click.testing import CliRunner
 from toy_runs import SETTINGS, assert_same, elsewhere, make, weights
 
-from handbench import checkpoint, predictions, recipe, runs
+from handbench import checkpoint, predictions
 from handbench.cli.predict import predict as predict_command
 from handbench.cli.train import train as train_command
 from handbench.errors import HandbenchError, UnknownName
 from handbench.evaluate import is_current
 from handbench.hand import Hand
-from handbench.predict import predict
-from handbench.schedule import learning_rate
 from handbench.store import open_split
-from handbench.train import train
+from handbench.training import recipe, runs
+from handbench.training.predict import predict
+from handbench.training.schedule import learning_rate
+from handbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("toy_places")
 

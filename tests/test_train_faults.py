@@ -13,16 +13,17 @@ import pytest
 import torch
 from toy_runs import assert_same, elsewhere, log_steps, make, weights
 
-from handbench import checkpoint, recipe, runs
+from handbench import checkpoint
 from handbench.errors import DataError, HandbenchError
-from handbench.train import train
+from handbench.training import recipe, runs
+from handbench.training.train import train
 
 pytestmark = pytest.mark.usefixtures("toy_places")
 
 KILLED = """
 import sys, handbench.methods
-from handbench import recipe
-from handbench.train import train
+from handbench.training import recipe
+from handbench.training.train import train
 handbench.methods.TABLE.update(toy="toy_method:Toy")
 train(recipe.from_toml(sys.argv[1]), device="cpu", save_seconds=0)
 """

@@ -2,7 +2,8 @@
 
 import torch
 
-from handbench import checkpoint, recipe, runs
+from handbench import checkpoint
+from handbench.training import recipe, runs
 
 SETTINGS = ["box_source=gt_joints", "lr=0.01", "augmentation.colour=0.3"]
 

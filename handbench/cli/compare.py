@@ -15,8 +15,8 @@ def compare(a: str, b: str, data: str | None, as_json: bool) -> None:
     """
     import json
 
-    from handbench.compare import differences, lines
     from handbench.evaluate import collect
+    from handbench.scoring.compare import differences, lines
 
     first, second = collect((a,), data)[0], collect((b,), data)[0]
     rows = differences(first, second)

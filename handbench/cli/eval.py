@@ -61,8 +61,8 @@ def evaluate(
     from pathlib import Path
 
     from handbench import evaluate as do
-    from handbench import runs
     from handbench.errors import HandbenchError
+    from handbench.training import runs
 
     if predictions:
         if not ground_truth:
@@ -91,8 +91,8 @@ def evaluate(
 
 def show(results: list) -> None:
     """The comparison of each split as plain text on stdout."""
-    from handbench.formats import plain
-    from handbench.tables import comparison, controlled, grouped
+    from handbench.showing.formats import plain
+    from handbench.showing.tables import comparison, controlled, grouped
 
     for group in grouped(results):
         ready = all("controlled_target" in each.per_sample for each in group)

@@ -41,11 +41,11 @@ def export(
     """
     from pathlib import Path
 
-    from handbench import runs
     from handbench.console import say
     from handbench.errors import DataError, HandbenchError
     from handbench.official import submission
     from handbench.store import open_split
+    from handbench.training import runs
 
     if check:
         path = Path(source)

@@ -53,7 +53,7 @@ def variants() -> list[dict[str, Any]]:
 
 
 def metrics() -> list[dict[str, Any]]:
-    from handbench.metrics import METRICS
+    from handbench.scoring.metrics import METRICS
 
     return [
         {

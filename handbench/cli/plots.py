@@ -21,19 +21,19 @@ def plots(results: tuple[str, ...], out: str | None) -> None:
 
     from handbench.console import say
     from handbench.evaluate import collect
-    from handbench.tables import grouped
+    from handbench.showing.tables import grouped
 
     pictures = results[:1] == ("qualitative",)
     folder = Path(out or "results/out") / "plots"
     for group in grouped(collect(results[pictures:])):
         if pictures:
-            from handbench import gallery
+            from handbench.showing import gallery
 
             paths = gallery.write(group, folder / "qualitative")
             data = group[0].protocol["evaluation"]["data"]
             say(f"{data}: {gallery.RULE}" if paths else f"{data}: {gallery.NOTHING}")
         else:
-            from handbench import plots as draw
+            from handbench.showing import plots as draw
 
             paths = draw.all_of(group, folder)
         for path in paths:

@@ -24,7 +24,7 @@ def predict(run: str, data: str | None, device: str, threads: int, force: bool) 
         from handbench.errors import MissingPackage
 
         raise MissingPackage("torch", "train", "predicting") from error
-    from handbench import runs
-    from handbench.predict import predict as run_prediction
+    from handbench.training import runs
+    from handbench.training.predict import predict as run_prediction
 
     click.echo(run_prediction(runs.find(run), data, device, threads, force))

@@ -58,7 +58,7 @@ def prepare(
     """
     from handbench import registry
     from handbench.console import say
-    from handbench.readers import chosen_options, open_readers
+    from handbench.preparing.readers import chosen_options, open_readers
 
     reader_class = registry.load("dataset", name)
     flags = {"side": side, "annotation": annotation, "fps": fps, "seed": seed}
@@ -66,8 +66,8 @@ def prepare(
     opened = open_readers(reader_class, splits, raw, options)
     part_of = _shard(shard)
 
-    from handbench.prepare import estimate
-    from handbench.prepare import prepare as run
+    from handbench.preparing.prepare import estimate
+    from handbench.preparing.prepare import prepare as run
 
     cores = workers or len(os.sched_getaffinity(0))
     results: list[Any] = []

@@ -16,8 +16,8 @@ def report(results: tuple[str, ...], mixed: bool, out: str | None) -> None:
 
     from handbench.console import say
     from handbench.evaluate import collect
-    from handbench.report import write
-    from handbench.tables import grouped
+    from handbench.showing.report import write
+    from handbench.showing.tables import grouped
 
     path = write(grouped(collect(results)), Path(out or "results/out") / "report.html", mixed)
     say(f"wrote {path}")

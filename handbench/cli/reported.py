@@ -12,9 +12,9 @@ import click
 )
 def reported(paper: str | None, check: bool, as_json: bool, out: str | None) -> None:
     """Print the published figures (CSV), or --check them against arithmetic and each other."""
-    from handbench import reported as published
     from handbench.console import say
     from handbench.files import write_text
+    from handbench.published import reported as published
 
     if not check:
         text = _listed(published.load(paper), as_json)
@@ -24,8 +24,8 @@ def reported(paper: str | None, check: bool, as_json: bool, out: str | None) -> 
         else:
             click.echo(text, nl=False)
         return
-    from handbench.reported_check import check as find
-    from handbench.reported_page import page
+    from handbench.published.reported_check import check as find
+    from handbench.published.reported_page import page
 
     cells, claims = published.load(paper), published.claims()
     claims = [claim for claim in claims if paper in (None, claim.paper)]

@@ -47,14 +47,15 @@ def show(
     handbench show results/runs/h2onet/full/…/predictions.h5
     """
     if Path(target).is_file():
-        from handbench.contents import describe
+        from handbench.showing.contents import describe
 
         report(describe(Path(target)), as_json)
         return
-    from handbench import files, overlay
+    from handbench import files
     from handbench.console import say
     from handbench.errors import HandbenchError, UnknownName
     from handbench.rules import RULES
+    from handbench.showing import overlay
     from handbench.store import open_split
 
     if rule not in RULES:
@@ -66,7 +67,7 @@ def show(
     if sum([index is not None, name is not None, bool(many)]) > 1:
         raise HandbenchError("give one of --index, --id, and --random or --sheet")
     if levels:
-        from handbench.occlusion_list import occlusion_list
+        from handbench.showing.occlusion_list import occlusion_list
 
         table = occlusion_list(split)
         with files.replacing(levels) as temporary:

@@ -27,11 +27,11 @@ def tables(
     """
     from pathlib import Path
 
-    from handbench import tables as make
     from handbench.console import say
     from handbench.errors import UnknownName
     from handbench.evaluate import collect
-    from handbench.formats import FORMATS as KNOWN
+    from handbench.showing import tables as make
+    from handbench.showing.formats import FORMATS as KNOWN
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
     for name in names:
@@ -49,11 +49,11 @@ def tables(
 
 
 def _write_papers(paper: str, results: tuple[str, ...], folder: "Path", names: list[str]) -> None:
-    from handbench import paper as papers
-    from handbench import tables as make
     from handbench.console import say
     from handbench.evaluate import collect
     from handbench.files import runs_dir, write_text
+    from handbench.published import paper as papers
+    from handbench.showing import tables as make
 
     # published figures can be shown before anything was run
     scored = collect(results) if results or any(runs_dir().glob("*/*/*/**/result.json")) else []

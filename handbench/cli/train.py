@@ -56,8 +56,9 @@ def train(
         from handbench.errors import MissingPackage
 
         raise MissingPackage("torch", "train", "training") from error
-    from handbench import files, recipe, registry, runs
-    from handbench.train import train as run_training
+    from handbench import files, registry
+    from handbench.training import recipe, runs
+    from handbench.training.train import train as run_training
 
     origin = runs.find(start) if start else None
     flags = {

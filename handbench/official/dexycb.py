@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.align import procrustes
 from handbench.errors import DataError
 from handbench.official.curves import Curves
+from handbench.scoring.align import procrustes
 
 THRESHOLDS_MM = np.linspace(0.0, 50.0, 100)
 ROWS = ("absolute", "root-relative", "procrustes")

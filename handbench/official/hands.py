@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from handbench import frames
 from handbench.errors import DataError
-from handbench.held import held
 from handbench.predictions import Predictions
+from handbench.scoring.held import held
+from handbench.scoring.truth import Truth, of_split
 from handbench.store import Split
-from handbench.truth import Truth, of_split
 
 
 @dataclass(frozen=True)

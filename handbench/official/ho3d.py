@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.align import procrustes, scale_translation
 from handbench.errors import DataError
 from handbench.official.curves import Curves
 from handbench.official.hands import Points
 from handbench.official.jsonpoints import PointList, index_all
 from handbench.official.meshes import joint_trafo, score_meshes
+from handbench.scoring.align import procrustes, scale_translation
 
 # protocol -> the official number of samples
 OFFICIAL_SAMPLES = {"ho3d_v2": 11_524, "ho3d_v3": 20_137, "freihand": 3_960}

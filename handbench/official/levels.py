@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from handbench.errors import DataError
 from handbench.frames import FINGERS
 from handbench.rules import DEFAULT, LEVELS, UNKNOWN
+from handbench.scoring.truth import of_split
 from handbench.store import open_split
-from handbench.truth import of_split
 
 
 def read_levels(source: Path | None, number: NDArray) -> dict[str, NDArray]:

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.align import procrustes
 from handbench.console import progress
 from handbench.errors import DataError
-from handbench.fscore import fscores
 from handbench.official.curves import Curves
 from handbench.official.hands import Points
+from handbench.scoring.align import procrustes
+from handbench.scoring.fscore import fscores
 
 SLICE = 100
 

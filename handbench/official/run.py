@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from handbench import files
 from handbench.console import say
-from handbench.curves import auc
-from handbench.held import GROUPS
 from handbench.official import dexycb, ho3d
 from handbench.official.hands import CONVENTIONS, kind_of
 from handbench.official.inputs import Case, Options, dexycb_case, json_case
@@ -19,7 +17,9 @@ from handbench.official.suspects import warn
 from handbench.protocol import EVALUATION_CONDITIONS, METHOD_CONDITIONS, get
 from handbench.result import Result, versions
 from handbench.rules import LEVELS
-from handbench.stats import estimate
+from handbench.scoring.curves import auc
+from handbench.scoring.held import GROUPS
+from handbench.scoring.stats import estimate
 
 JSON_PROTOCOLS = tuple(ho3d.OFFICIAL_SAMPLES)
 PROTOCOLS = (*JSON_PROTOCOLS, "dexycb_hpe")

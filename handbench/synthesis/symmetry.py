@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from handbench.mssd import Shape, about, shape, symmetries
+from handbench.scoring.mssd import Shape, about, shape, symmetries
 from handbench.synthesis.objects import make
 
 AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}

@@ -1,0 +1,1 @@
+"""Mesh hierarchy, spirals and up-sampling, computed from any hand."""

@@ -1,0 +1,1 @@
+"""From a reader's frames to part files and an index."""

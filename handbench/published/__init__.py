@@ -1,0 +1,1 @@
+"""Figures printed in papers: reading, checking, and the layout of the papers' tables."""

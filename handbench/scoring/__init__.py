@@ -1,0 +1,1 @@
+"""From predicted and true hands to numbers: alignments, errors, metrics, statistics."""

@@ -1,0 +1,1 @@
+"""From results and prepared splits to tables, figures, pictures and pages."""

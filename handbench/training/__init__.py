@@ -1,0 +1,1 @@
+"""From a prepared split to a trained run and its predictions."""

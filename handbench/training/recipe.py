@@ -1,0 +1,254 @@
+"""How one run is trained: a recipe file, `-o key=value` overrides and flags, in one dataclass."""
+
+import inspect
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import resources
+from typing import Any
+
+from handbench import registry
+from handbench.errors import HandbenchError, UnknownName
+from handbench.training.augment import Augmentation
+from handbench.training.crop import FACTOR, SOURCES
+
+OPTIMIZERS = ("adamw", "adam")
+SCHEDULES = ("cosine", "multistep", "constant")
+CHOICES = ("last", "best")
+ON_NONFINITE = ("stop", "skip")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a run's weights. A file methods/recipes/METHOD_DATA.toml sets its keys.
+
+    steps counts optimizer steps; 0 means `epochs` passes over the data. warmup: steps of linear
+    rise. milestones: fractions of the run at which a multistep schedule multiplies lr by gamma.
+    clip: largest gradient norm, 0 none. augmentation: fields of augment.Augmentation, empty for
+    none. validate_every: steps, 0 for a quarter of the run. checkpoint: "last", or "best" on the
+    validation split. options go to the method, over its preset's and variant's. backbone: the
+    SHA-256 of the file the backbone started from; start: name and SHA-256 of the run that all
+    weights started from; "" for none. on_nonfinite: stop or skip the step.
+    """
+
+    method: str
+    variant: str = "full"
+    preset: str = "tiny"
+    data: str = "synthetic"
+    seed: int = 0
+    batch: int = 32
+    steps: int = 0
+    epochs: int = 10
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 0
+    schedule: str = "cosine"
+    milestones: list[float] = field(default_factory=list)
+    gamma: float = 0.1
+    clip: float = 0.0
+    augmentation: dict[str, float] = field(default_factory=dict)
+    box_source: str = "visible_mask"
+    box_factor: float = FACTOR
+    frame_step: int = 1
+    visibility_rule: str = "released"
+    validate_every: int = 0
+    checkpoint: str = "last"
+    on_nonfinite: str = "stop"
+    backbone: str = ""
+    start: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def augment(self) -> Augmentation | None:
+        return Augmentation(**self.augmentation) if self.augmentation else None
+
+    def total_steps(self, per_epoch: int) -> int:
+        return self.steps or self.epochs * per_epoch
+
+
+KEYS = {f.name: f for f in fields(Recipe)}
+# Say which run it is: not for a recipe file or -o, each has its own flag.
+FLAGS = ("method", "variant", "preset", "data", "seed", "backbone", "start")
+LIMITED = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "checkpoint": CHOICES,
+    "on_nonfinite": ON_NONFINITE,
+    "box_source": tuple(SOURCES),
+}
+TABLES = {"augmentation": tuple(f.name for f in fields(Augmentation))}
+
+
+def make(
+    method: str,
+    variant: str = "full",
+    preset: str | None = None,
+    data: str = "synthetic",
+    overrides: Sequence[str] = (),
+    **flags: Any,
+) -> Recipe:
+    """The recipe of a run. Precedence: flags, then `key=value` overrides, then the recipe file
+    (its [presets.NAME] and [variants.NAME] over its top level), then the method's preset.
+
+    preset: default tiny on synthetic data, else paper. flags: seed, steps, batch, backbone,
+    start; None is not given. Raises UnknownName for a name, HandbenchError for a value of the
+    wrong type.
+    """
+    cls = registry.load("method", method)
+    _refuse_split(data)
+    preset = preset or ("tiny" if data.split("/")[0] == "synthetic" else "paper")
+    for kind, name, known in (
+        ("variant", variant, cls.VARIANTS),
+        ("preset", preset, cls.PRESETS),
+    ):
+        if name not in known:
+            raise UnknownName(f"{kind} of {method}", name, known)
+    layers = _file_layers(method, data, preset, variant)
+    layers.append(("-o", dict(_override(text) for text in overrides)))
+    values: dict[str, Any] = {}
+    for source, layer in layers:
+        for key, value in layer.items():
+            _set(values, source, key, value, cls)
+    values |= {key: value for key, value in flags.items() if value is not None}
+    recipe = Recipe(
+        **{**values, "method": method, "variant": variant, "preset": preset, "data": data}
+    )
+    for name in ("batch", "steps", "epochs"):
+        if getattr(recipe, name) < (0 if name == "steps" else 1):
+            raise HandbenchError(f"{name} = {getattr(recipe, name)}: give a positive number")
+    return recipe
+
+
+def _refuse_split(data: str) -> None:
+    """--data names a data set (or its setup, dexycb/s0), whose three splits have their uses."""
+    name, _, part = data.partition("/")
+    setup, _, ending = part.rpartition("_")
+    if ending in ("train", "training", "val", "test", "evaluation"):
+        whole = f"{name}/{setup}" if setup else name
+        raise HandbenchError(f"{data} names one split: give --data {whole}")
+
+
+def method_options(recipe: Recipe) -> dict[str, Any]:
+    """Keyword arguments of the method: preset, then variant, then the recipe's options."""
+    cls = registry.load("method", recipe.method)
+    return {**cls.PRESETS[recipe.preset], **cls.VARIANTS[recipe.variant], **recipe.options}
+
+
+def _file_layers(
+    method: str, data: str, preset: str, variant: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """The recipe file's keys, lowest first: top level, its preset's table, its variant's."""
+    name = f"{method}_{data.split('/')[0]}.toml"
+    file = resources.files("handbench.methods.recipes") / name
+    if not file.is_file():
+        return []
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise HandbenchError(f"recipe {name} is not TOML: {error}") from error
+    presets, variants = table.pop("presets", {}), table.pop("variants", {})
+    return [(name, table), (name, presets.get(preset, {})), (name, variants.get(variant, {}))]
+
+
+def _override(text: str) -> tuple[str, Any]:
+    """`key=value` with a TOML value; what is no TOML value is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise HandbenchError(f"-o {text}: write it as key=value, for example -o lr=0.001")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _set(values: dict[str, Any], source: str, key: str, value: Any, cls: type) -> None:
+    """Puts one key into values, checked. `table.key` and a method's option name reach inside."""
+    head, _, tail = key.partition(".")
+    options = method_keywords(cls)
+    if head in ("augmentation", "options") and (tail or isinstance(value, dict)):
+        for name, item in ({tail: value} if tail else value).items():
+            _set_inside(values, source, head, name, item, options)
+    elif key in FLAGS:
+        flag = key if key != "method" else "its first argument"
+        raise HandbenchError(f"{source}: '{key}' is no recipe key: it is given by --{flag}")
+    elif key in KEYS and key not in ("augmentation", "options"):
+        values[key] = _checked(source, key, value, KEYS[key].type)
+    elif key in options:
+        values.setdefault("options", {})[key] = value
+    else:
+        known = [name for name in KEYS if name not in FLAGS] + list(options)
+        raise UnknownName("recipe key", key, known, source)
+
+
+def _set_inside(
+    values: dict[str, Any], source: str, table: str, name: str, value: Any, options: Sequence[str]
+) -> None:
+    known = TABLES.get(table, options)
+    if name not in known:
+        raise UnknownName(f"key of {table}", name, known, source)
+    if table == "augmentation":
+        value = _checked(source, f"{table}.{name}", value, float)
+    values.setdefault(table, {})[name] = value
+
+
+def _checked(source: str, key: str, value: Any, kind: Any) -> Any:
+    """The value in the key's type (an int is good for a float). Raises HandbenchError."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    wanted = {int: "a whole number", float: "a number", str: "a word"}.get(
+        kind, "a list of numbers"
+    )
+    plain = kind if isinstance(kind, type) and kind in (int, float, str) else list
+    if not isinstance(value, plain) or isinstance(value, bool):
+        raise HandbenchError(f"{source}: {key} takes {wanted}, not {value!r}")
+    if key in LIMITED and value not in LIMITED[key]:
+        raise UnknownName(key, str(value), LIMITED[key], source)
+    return value
+
+
+def method_keywords(cls: type) -> list[str]:
+    """Names of the options a method takes: the keywords of its __init__."""
+    names = list(inspect.signature(cls).parameters.values())[1:]  # the first one is the hand
+    return [p.name for p in names if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as TOML, tables last; from_toml reads it back."""
+    values = asdict(recipe)
+    tables = {key: values.pop(key) for key in ("augmentation", "options")}
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def from_toml(text: str) -> Recipe:
+    return from_dict(tomllib.loads(text))
+
+
+def from_dict(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from what asdict or to_toml gave; keys of other versions are refused by name."""
+    for key in values:
+        if key not in KEYS:
+            raise UnknownName("recipe key", key, KEYS, "written by another version?")
+    return replace(Recipe(method=values["method"]), **values)
+
+
+def _toml(value: Any) -> str:
+    import json
+
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value)
+
+
+def differences(one: Recipe, other: Recipe) -> list[str]:
+    """`key: a -> b` for each key that decides weights and differs."""
+    a, b = asdict(one), asdict(other)
+    keys = [key for key in a if key != "on_nonfinite" and a[key] != b[key]]
+    return [f"{key}: {a[key]} -> {b[key]}" for key in keys]
