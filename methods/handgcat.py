@@ -151,7 +151,7 @@ class HandGCAT(nn.Module):
         else:
             self.inputs = ("joints_crop",)
         self.KGC = KeypointGraph(cells, graph_layers, graph_order, adjacency, rescale, graph_relu)
-        self.CAT = CrossFusion(
+        self.CAT: Any = CrossFusion(
             channels,
             JOINTS,
             cells,
@@ -165,7 +165,8 @@ class HandGCAT(nn.Module):
             residual_query=residual_query,
             norm=norm,
         )
-        self.regressor = HandRegressor(hand, channels, cells, depth, tuple(hidden), add_mean)
+        sizes = hidden[0], hidden[1]
+        self.regressor = HandRegressor(hand, channels, cells, depth, sizes, add_mean)
         if start == "flat":
             self.regressor.mano_regHead.start_flat()
         else:

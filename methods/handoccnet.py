@@ -160,8 +160,10 @@ class HandOccNet(nn.Module):
             )
         self.backbone = ResNetFPN(small, width, channels, laterals)
         if necessity == "convs":
-            self.backbone.attention_module = NecessityConvs(channels)
-        shared = {"heads": 1 if single_head else heads, "positions": positions}
+            self.backbone.add_module("attention_module", NecessityConvs(channels))
+        self.FIT: Any
+        self.SET: Any
+        shared: dict[str, Any] = {"heads": 1 if single_head else heads, "positions": positions}
         self.inject, self.enhance = inject, enhance
         if inject == "fit":
             fit = {**shared, "gate": gate, "residual": residual}
@@ -179,7 +181,7 @@ class HandOccNet(nn.Module):
         elif enhance == "residual":
             self.SET = nn.Sequential(*(PreActivation(channels) for _ in range(3)))
         form = HandRegressor if regressor == "released" else WrittenRegressor
-        self.regressor = form(hand, channels, cells, depth, tuple(hidden), add_mean)
+        self.regressor = form(hand, channels, cells, depth, (hidden[0], hidden[1]), add_mean)
         if start == "flat":
             self.start_flat()
         else:

@@ -116,7 +116,7 @@ def index(path: str | Path, lists: int) -> list[PointList]:
         raise DataError(f"{path}: {told}")
     found = rows[: state[COUNT]]
     parts = (found[found[:, OWNER] == k] for k in range(lists))
-    return [PointList(path, *(np.ascontiguousarray(c) for c in part.T[:3])) for part in parts]
+    return [PointList(path, *part.T[:OWNER].copy()) for part in parts]
 
 
 def index_all(files: Sequence[tuple[str | Path, int]]) -> list[list[PointList]]:

@@ -49,7 +49,7 @@ class ResNetFPN(nn.Module):
         trunk = ResNet(small, width)
         for block in trunk.modules():
             if isinstance(block, Basic | Bottleneck):
-                block.relu = nn.LeakyReLU(SLOPE, inplace=True)
+                block.add_module("relu", nn.LeakyReLU(SLOPE, inplace=True))
         stem = trunk.conv1, trunk.bn1, nn.LeakyReLU(SLOPE, inplace=True), trunk.pool
         self.layer0 = nn.Sequential(*stem)
         for stage in range(1, 5):
