@@ -207,6 +207,34 @@ class _ManopthLayer(HandLayer):
         return verts / 1000, joints / 1000
 
 
+LAYERS = ("own", "manopth")
+_chosen = "own"
+
+
+def choose(name: str) -> None:
+    """Which layer the methods built from now on pose hands with: "own" or "manopth"."""
+    global _chosen
+    if name not in LAYERS:
+        raise UnknownName("hand layer", name, LAYERS)
+    _chosen = name
+
+
+def chosen() -> str:
+    return _chosen
+
+
+def layer_for(hand: Hand) -> HandLayer:
+    """The chosen layer for a hand. Raises HandbenchError when manopth cannot pose it."""
+    if _chosen == "own":
+        return HandLayer(hand)
+    if hand.kind != "mano":
+        raise HandbenchError(
+            "--hand-layer manopth poses MANO only, and this data is of the open hand: prepare data "
+            "with MANO, or leave the flag out"
+        )
+    return load_manopth_layer("left" if hand.is_left else "right")
+
+
 def load_manopth_layer(
     side: str = "right", folder: str | Path | None = None, dtype: torch.dtype = torch.float32
 ) -> HandLayer:

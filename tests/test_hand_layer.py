@@ -1,11 +1,13 @@
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from handbench import hand_layer
 from handbench.errors import DataError, HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
 from handbench.hand_layer import HandLayer, load_manopth_layer
@@ -180,6 +182,19 @@ class FakeManoLayer(torch.nn.Module):
     def forward(self, pose, betas):
         verts, joints, _ = self.ours(pose, betas)
         return verts * 1000, joints * 1000
+
+
+def test_methods_take_the_chosen_layer(monkeypatch):
+    monkeypatch.setattr(hand_layer, "_chosen", "own")
+    assert type(hand_layer.layer_for(Hand.open())) is HandLayer
+    hand_layer.choose("manopth")
+    with pytest.raises(HandbenchError, match="poses MANO only"):
+        hand_layer.layer_for(Hand.open())
+    made = object()
+    monkeypatch.setattr(hand_layer, "load_manopth_layer", lambda side: (made, side))
+    assert hand_layer.layer_for(replace(Hand.open(), kind="mano")) == (made, "right")
+    with pytest.raises(UnknownName, match="manopth"):
+        hand_layer.choose("manopt")
 
 
 def test_manopth_layer_has_the_same_interface(tmp_path, monkeypatch):

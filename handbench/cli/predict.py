@@ -10,8 +10,17 @@ import click
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch."
 )
+@click.option(
+    "--hand-layer",
+    type=click.Choice(["own", "manopth"]),
+    default="own",
+    show_default=True,
+    help="manopth: the real one, where you have installed it.",
+)
 @click.option("--force", is_flag=True, help="Predict again although the file is up to date.")
-def predict(run: str, data: str | None, device: str, threads: int, force: bool) -> None:
+def predict(
+    run: str, data: str | None, device: str, threads: int, hand_layer: str, force: bool
+) -> None:
     """Predict with RUN: its folder, or METHOD/VARIANT where that names one run.
 
     \b
@@ -24,7 +33,10 @@ def predict(run: str, data: str | None, device: str, threads: int, force: bool) 
         from handbench.errors import MissingPackage
 
         raise MissingPackage("torch", "train", "predicting") from error
+    from handbench.hand_layer import choose
     from handbench.training import runs
     from handbench.training.predict import predict as run_prediction
+
+    choose(hand_layer)
 
     click.echo(run_prediction(runs.find(run), data, device, threads, force))

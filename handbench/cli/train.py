@@ -25,6 +25,13 @@ import click
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch."
 )
+@click.option(
+    "--hand-layer",
+    type=click.Choice(["own", "manopth"]),
+    default="own",
+    show_default=True,
+    help="manopth: the real one, where you have installed it.",
+)
 @click.option("--force", is_flag=True, help="Start over instead of going on.")
 def train(
     method: str,
@@ -40,6 +47,7 @@ def train(
     start: str | None,
     device: str,
     threads: int,
+    hand_layer: str,
     force: bool,
 ) -> None:
     """Train METHOD on a prepared data set; the same command again goes on where it stopped.
@@ -57,8 +65,11 @@ def train(
 
         raise MissingPackage("torch", "train", "training") from error
     from handbench import files, registry
+    from handbench.hand_layer import choose
     from handbench.training import recipe, runs
     from handbench.training.train import train as run_training
+
+    choose(hand_layer)
 
     origin = runs.find(start) if start else None
     flags = {

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from handbench import checkpoint, files, predictions
+from handbench import checkpoint, files, hand_layer, predictions
 from handbench.console import progress, say
 from handbench.errors import HandbenchError
 from handbench.training.batch import Batch, Samples, to_torch, unmirror
@@ -127,6 +127,7 @@ def conditions(
         "checkpoint_sha256": files.sha256(state["path"]),
         "parameters": sum(p.numel() for p in method.parameters()),
         "hand_model": f"{samples.hand.kind} {samples.hand.sha256}",
+        "hand_layer": hand_layer.chosen(),
         **(method.conditions() if hasattr(method, "conditions") else {}),
     }
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from handbench.hand import Hand
-from handbench.hand_layer import HandLayer
+from handbench.hand_layer import layer_for
 from handbench.methods.parts.losses import distance, masked_mean
 from handbench.methods.parts.mano_head import IDENTITY
 from handbench.rotations import axis_angle_to_matrix, matrix_to_axis_angle, six_d_to_matrix
@@ -142,7 +142,7 @@ class ManoRegressor(nn.Module):
         )
         self.pose_reg = nn.Linear(hidden[1], 96)
         self.shape_reg = nn.Linear(hidden[1], 10)
-        self.mano_layer = HandLayer(hand)
+        self.mano_layer = layer_for(hand)
 
     def forward(self, features: torch.Tensor) -> Batch:
         x = self.mano_base_layer(features)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from handbench.hand import Hand
-from handbench.hand_layer import HandLayer
+from handbench.hand_layer import layer_for
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -21,7 +21,7 @@ class ManoHead(nn.Module):
         super().__init__()
         self.hidden = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(inplace=True))
         self.out = nn.Linear(hidden, 96 + 10)
-        self.layer = HandLayer(hand)
+        self.layer = layer_for(hand)
         with torch.no_grad():
             self.out.weight.mul_(0.1)
             self.out.bias.copy_(torch.tensor(IDENTITY * 16 + (0.0,) * 10))
