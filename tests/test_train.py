@@ -196,3 +196,14 @@ def test_the_hand_follows_the_data_and_not_the_environment(monkeypatch, tmp_path
     monkeypatch.setenv("HANDBENCH_MANO", str(tmp_path / "nowhere"))
     again = predictions.read(predict(run, force=True)).joints_m
     assert np.array_equal(first, again)
+
+
+def test_force_loses_nothing_when_the_new_run_cannot_start(monkeypatch):
+    run = train(make(), "cpu")
+    weights = run.checkpoint.read_bytes()
+    broken = make("box_source=visible_mask", method="toy")
+    monkeypatch.setenv("HANDBENCH_DATA", str(run.path))
+    with pytest.raises(HandbenchError):
+        train(broken, "cpu", force=True)
+    assert run.checkpoint.read_bytes() == weights
+    assert run.log.is_file()

@@ -51,9 +51,7 @@ def train(
     """
     run, where = run_of(recipe), pick_device(device)
     torch.set_num_threads(threads)
-    if force:
-        clear(run)
-    state = checkpoint.newest(run)
+    state = None if force else checkpoint.newest(run)
     if state:
         changed = differences(from_dict(state["recipe"]), recipe)
         if changed:
@@ -64,8 +62,11 @@ def train(
         if state["finished"]:
             say(f"{run.name} is trained ({state['step']} steps); --force trains it again")
             return run
-    trainer = Trainer(recipe, run, where, save_seconds)  # bad data leaves no run behind
+    # built first: what cannot be trained leaves no run behind, and an old one as it was
+    trainer = Trainer(recipe, run, where, save_seconds)
     with alone(run):
+        if force:
+            clear(run)
         files.write_text(run.recipe_file, to_toml(recipe))
         if state:
             trainer.restore(state)
