@@ -77,7 +77,8 @@ def evaluate(
     else:
         chosen = runs.every() if every else [runs.find(name) for name in names]
         if not chosen:
-            raise HandbenchError("nothing to score: name runs, or say --all (handbench train …)")
+            hint = "handbench train makes the first run" if every else "name runs, or say --all"
+            raise HandbenchError(f"nothing to score: {hint}")
         results = [
             do.evaluate_run(run, split, device, on_nan, force)
             for run in chosen
