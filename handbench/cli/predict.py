@@ -2,21 +2,13 @@
 
 import click
 
+from handbench.cli.options import torch_options
+
 
 @click.command()
 @click.argument("run")
 @click.option("--data", help="NAME/SPLIT; default: the test split of the data it was trained on.")
-@click.option("--device", default="auto", show_default=True, help="cpu | cuda | auto.")
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch."
-)
-@click.option(
-    "--hand-layer",
-    type=click.Choice(["own", "manopth"]),
-    default="own",
-    show_default=True,
-    help="manopth: the real one, where you have installed it.",
-)
+@torch_options
 @click.option("--force", is_flag=True, help="Predict again although the file is up to date.")
 def predict(
     run: str, data: str | None, device: str, threads: int, hand_layer: str, force: bool

@@ -2,6 +2,8 @@
 
 import click
 
+from handbench.cli.options import torch_options
+
 
 @click.command()
 @click.argument("method")
@@ -21,17 +23,7 @@ import click
     "--backbone", type=click.Path(dir_okay=False), help="Weights the backbone starts from."
 )
 @click.option("--start", metavar="RUN", help="A run of the method that all weights start from.")
-@click.option("--device", default="auto", show_default=True, help="cpu | cuda | auto.")
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch."
-)
-@click.option(
-    "--hand-layer",
-    type=click.Choice(["own", "manopth"]),
-    default="own",
-    show_default=True,
-    help="manopth: the real one, where you have installed it.",
-)
+@torch_options
 @click.option("--force", is_flag=True, help="Start over instead of going on.")
 def train(
     method: str,
