@@ -15,7 +15,8 @@ from handbench.hand import Hand
 from handbench.rules import RULES, UNKNOWN
 from handbench.store import Split
 from handbench.training import crop
-from handbench.training.augment import Augmentation, Draw, draw, paint_occluder
+from handbench.training.augment import Augmentation, Draw, draw
+from handbench.training.patches import Cutter, finish_on_device
 
 Batch = dict[str, Any]
 
@@ -29,7 +30,8 @@ class Samples:
     frames: T > 1 gives images (B,T,3,S,S), current frame first, then `frame_step` frames
     earlier each; a sequence's first frame is repeated. box_source: see crop.SOURCES.
     labels: False leaves all ground truth out (predicting needs none); images: False the pictures.
-    seed (and the epoch) choose the augmentation's draws.
+    seed (and the epoch) choose the augmentation's draws. pictures: "exact" or "fast" (patches.py);
+    fast batches hold image_bytes and gain in place of image, until to_torch.
 
     A batch holds image (B,[T,]3,S,S) f4 0..1 RGB, index (B,), is_left (B,), K_crop (B,3,3),
     crop_matrix (B,2,3) and, with labels, joints_m (B,21,3) and verts_m (B,778,3) wrist-relative,
@@ -53,10 +55,12 @@ class Samples:
         visibility_rule: str = "released",
         seed: int = 0,
         images: bool = True,
+        pictures: str = "exact",
     ) -> None:
         self.split, self.crop_px, self.hand = split, crop_px, hand
         self.box_source, self.box_factor = box_source, box_factor
         self.augment, self.seed, self.images = augment, seed, images
+        self.cutter = Cutter(split, crop_px, pictures)
         self.rows, self.is_left = np.asarray(split.hands.row), np.asarray(split.hands.is_left)
         self.ids = np.asarray(split.columns["id"])
         self.image_size = np.asarray(split.columns["image_size"])
@@ -97,7 +101,7 @@ class Samples:
             ),
         }
         if self.images:
-            batch["image"] = self._cut(index, matrices, drawn)
+            batch |= self.cutter.cut(self.frame_rows[index], matrices, drawn)
         if self.labels:
             batch |= self._labels(index, matrices[:, 0], drawn)
         return batch
@@ -112,17 +116,6 @@ class Samples:
             turn, left = drawn.rotation, self.is_left[index]
             matrices.append(crop.affine(centre, side * drawn.scale, self.crop_px, turn, left))
         return np.stack(matrices, 1)
-
-    def _cut(self, index: NDArray, matrices: NDArray, drawn: Draw) -> NDArray[np.float32]:
-        """Images (B,[T,]3,S,S)."""
-        (count, frames), size = matrices.shape[:2], self.crop_px
-        image = np.empty((count, frames, 3, size, size), np.float32)
-        for b, t in np.ndindex(count, frames):
-            patch = crop.warp(self.split.image(self.frame_rows[index[b], t]), matrices[b, t], size)
-            if t == 0 and drawn.occluder[b, 0] >= 0:
-                paint_occluder(patch, drawn.occluder[b])
-            finish(patch, drawn.gain[b], image[b, t])
-        return image[:, 0] if frames == 1 else image
 
     def _labels(self, index: NDArray, matrices: NDArray, drawn: Draw) -> Batch:
         known = {name: column[index] for name, column in self.labels.items()}
@@ -261,13 +254,6 @@ def earlier_rows(columns: Any, rows: NDArray, frames: int, step: int) -> NDArray
     return by_time[np.maximum(back, first[here][:, None])]
 
 
-def finish(patch: NDArray[np.uint8], gain: NDArray, out: NDArray[np.float32]) -> None:
-    """RGB crop (S,S,3) -> planes (3,S,S) 0..1 with gain (3,), clipped at full scale."""
-    levels = np.minimum(np.arange(256) * gain[:, None], 255).astype(np.float32) / np.float32(255)
-    for channel in range(3):
-        np.take(levels[channel], patch[:, :, channel], out=out[channel], mode="clip")
-
-
 def turn_pose(pose: NDArray, turn: NDArray) -> NDArray[np.float32]:
     """Poses (B,48) whose global rotation is turned by the rotations turn (B,3,3)."""
     from scipy.spatial.transform import Rotation
@@ -290,4 +276,7 @@ def to_torch(batch: Batch, device: Any = "cpu") -> Batch:
         import torch
     except ImportError as error:
         raise MissingPackage("torch", "train", "training and predicting") from error
-    return {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in batch.items()}
+    tensors = {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in batch.items()}
+    if "image_bytes" in tensors:
+        tensors["image"] = finish_on_device(tensors.pop("image_bytes"), tensors.pop("gain"))
+    return tensors

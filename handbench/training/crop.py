@@ -1,6 +1,5 @@
 """From a box to a square crop: one affine matrix with rotation, scale and mirror folded in."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -130,8 +129,3 @@ def about_z(angle: NDArray) -> NDArray[np.float64]:
     turn[:, 0, 1] = -turn[:, 1, 0]
     turn[:, 2, 2] = 1
     return turn
-
-
-def warp(image: NDArray, matrix: NDArray, crop_px: int) -> NDArray:
-    """The crop (S,S,C) of image (h,w,C) under matrix (2,3): bilinear, black outside."""
-    return cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=cv2.INTER_LINEAR)

@@ -16,6 +16,7 @@ OPTIMIZERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "multistep", "constant")
 CHOICES = ("last", "best")
 ON_NONFINITE = ("stop", "skip")
+WAYS = ("exact", "fast")
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Recipe:
     rise. milestones: fractions of the run at which a multistep schedule multiplies lr by gamma.
     clip: largest gradient norm, 0 none. augmentation: fields of augment.Augmentation, empty for
     none. validate_every: steps, 0 for a quarter of the run. checkpoint: "last", or "best" on the
-    validation split. options go to the method, over its preset's and variant's. backbone: the
-    SHA-256 of the file the backbone started from; start: name and SHA-256 of the run that all
-    weights started from; "" for none. on_nonfinite: stop or skip the step.
+    validation split. pictures: exact interpolation, or fast in bytes (patches.py). options go to
+    the method, over its preset's and variant's. backbone: the SHA-256 of the file the backbone
+    started from; start: name and SHA-256 of the run that all weights started from; "" for none.
+    on_nonfinite: stop or skip the step.
     """
 
     method: str
@@ -51,6 +53,7 @@ class Recipe:
     box_source: str = "visible_mask"
     box_factor: float = FACTOR
     frame_step: int = 1
+    pictures: str = "exact"
     visibility_rule: str = "released"
     validate_every: int = 0
     checkpoint: str = "last"
@@ -76,6 +79,7 @@ LIMITED = {
     "checkpoint": CHOICES,
     "on_nonfinite": ON_NONFINITE,
     "box_source": tuple(SOURCES),
+    "pictures": WAYS,
 }
 TABLES = {"augmentation": tuple(f.name for f in fields(Augmentation))}
 

@@ -139,6 +139,7 @@ def samples_for(recipe: Recipe, method: Any, split: str, training: bool) -> Samp
         visibility_rule=recipe.visibility_rule,
         seed=recipe.seed,
         images="image" in method.inputs,
+        pictures=recipe.pictures if training else "exact",
     )
 
 

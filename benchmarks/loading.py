@@ -1,0 +1,229 @@
+"""From stored pictures to training batches: ours against the authors' loading pattern, CPU ms.
+
+The reference does what the loaders of HandOccNet and H2ONet do, one operation after the other,
+for a picture file at a time. Ours reads a prepared split. Both cut and augment alike.
+"""
+
+import copy
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from report import Row, compare, interleave, main
+
+from handbench.hand import default_hand
+from handbench.preparing.index import build
+from handbench.preparing.parts import Part
+from handbench.records import Frame, HandRecord
+from handbench.store import open_split
+from handbench.training.augment import Augmentation
+from handbench.training.batch import Samples
+from handbench.training.crop import extent
+from handbench.training.loader import Order, batches
+
+COUNT = 256
+BATCH = 32
+STEPS = 4
+ROUNDS = 7
+CROP = 256
+SIZE = (640, 480)
+K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
+
+
+def pictures(count: int) -> list[bytes]:
+    """JPEGs of about 80 kB: noise at several scales with polygons, blurred, with sensor noise."""
+    random = np.random.default_rng(0)
+    made = []
+    for _ in range(count):
+        picture = np.full((SIZE[1], SIZE[0], 3), 128, np.float32)
+        for cells in (4, 10, 30, 90):
+            coarse = random.normal(0, 20, (cells, cells, 3)).astype(np.float32)
+            picture += cv2.resize(coarse, SIZE, interpolation=cv2.INTER_CUBIC)
+        for _ in range(12):
+            corners = random.uniform(0, SIZE, (5, 2)).astype(np.int32)
+            cv2.fillPoly(picture, [corners], random.uniform(0, 255, 3).tolist())
+        picture = cv2.GaussianBlur(picture, (0, 0), 1.2)
+        picture += random.normal(0, 3.2, picture.shape)
+        levels = np.clip(picture, 0, 255).astype(np.uint8)
+        made.append(cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+    return made
+
+
+def hands(count: int) -> list[HandRecord]:
+    """Hands whose boxes have the sizes of a third-person camera, half of them left ones."""
+    random = np.random.default_rng(1)
+    model = default_hand("right")
+    made = []
+    for _ in range(count):
+        pose, shape = random.normal(0, 0.2, 48), random.normal(0, 0.5, 10)
+        joints = model.pose(pose[None], shape[None])[1][0]
+        depth = 600 * 0.19 / (np.exp(random.normal(np.log(117), 0.25)))
+        joints = joints - joints.mean(0) + [*random.uniform(-0.1, 0.1, 2), depth]
+        pixels = joints @ K.T
+        pixels = pixels[:, :2] / pixels[:, 2:]
+        box = extent(pixels[None])[0]
+        valid = np.full(21, 3, np.uint8)
+        made.append(HandRecord(joints, valid, pixels, 0, pose, shape, joints[0], 1, box, 1))
+    return made
+
+
+def store(folder: Path, images: list[bytes], records: list[HandRecord]) -> None:
+    """The pictures as a prepared split and, for the reference, as single files."""
+    part = Part(len(images))
+    for i, (image, record) in enumerate(zip(images, records)):
+        (folder / f"{i:06d}.jpg").write_bytes(image)
+        side = {"left" if i % 2 else "right": record}
+        part.add(
+            Frame(f"bench/all/s/c/{i}", "s", "c", "r", i, i, image, f"{i:06d}.jpg", SIZE, K, **side)
+        )
+    path = folder / "bench/all/part-00000.h5"
+    part.write(path, {"dataset": "bench", "split": "all"})
+    build([path], "").write(folder / "bench/all/index.h5", {})
+
+
+class Reference(torch.utils.data.Dataset):
+    """The authors' pattern, item by item; each line is one of its stages."""
+
+    def __init__(self, folder: Path, records: list[HandRecord]) -> None:
+        self.rules = Augmentation()
+        self.records = [
+            {
+                "path": str(folder / f"{i:06d}.jpg"),
+                "joints_px": np.array(record.joints_px, np.float32),
+                "joints_m": np.array(record.joints_m, np.float32),
+                "pose": np.array(record.mano_pose, np.float32),
+                "shape": np.array(record.mano_shape, np.float32),
+                "left": bool(i % 2),
+            }
+            for i, record in enumerate(records)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = copy.deepcopy(self.records[index])
+        picture = cv2.imread(record["path"], cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = picture[:, :, ::-1].copy()
+        picture = picture.astype(np.float32)
+        copy.deepcopy(picture)  # kept for drawing by the authors, never used
+        scale, angle, gain = self.draw()
+        patch, matrix = self.patch(picture, record, scale, angle)
+        patch = np.clip(patch * gain[None, None, :], 0, 255)
+        image = torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1), np.float32)) / 255
+        return {"image": image, **self.labels(record, matrix, angle)}
+
+    def draw(self) -> tuple[float, float, np.ndarray]:
+        random, rules = np.random, self.rules
+        scale = 1 + np.clip(random.randn(), -1, 1) * rules.scale
+        turned = random.rand() < rules.rotation_share
+        angle = np.clip(random.randn(), -2, 2) * rules.rotation_deg if turned else 0.0
+        return scale, angle, random.uniform(1 - rules.colour, 1 + rules.colour, 3)
+
+    def patch(
+        self, picture: np.ndarray, record: dict, scale: float, angle: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        box = extent(record["joints_px"][None])[0].astype(float)
+        centre, side = box[:2] + box[2:] / 2, box[2:].max() * 1.5 * scale
+        picture = picture.copy()
+        if record["left"]:
+            picture = picture[:, ::-1, :]
+            centre[0] = SIZE[0] - 1 - centre[0]
+            record["joints_px"][:, 0] = SIZE[0] - 1 - record["joints_px"][:, 0]
+        turn = np.deg2rad(angle)
+        axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        source = np.float32([centre, centre + axes @ [0, side / 2], centre + axes @ [side / 2, 0]])
+        half = CROP / 2
+        target = np.float32([[half, half], [half, CROP], [CROP, half]])
+        matrix = cv2.getAffineTransform(source, target)
+        cv2.getAffineTransform(target, source)  # the way back, which every sample carries along
+        return cv2.warpAffine(picture, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR), matrix
+
+    def labels(self, record: dict, matrix: np.ndarray, angle: float) -> dict[str, np.ndarray]:
+        points = np.concatenate([record["joints_px"], np.ones((21, 1))], 1)
+        joints, pose = record["joints_m"] - record["joints_m"][:1], record["pose"].reshape(16, 3)
+        if record["left"]:
+            joints[:, 0] *= -1
+            pose[:, 1:] *= -1
+        turn = np.deg2rad(-angle)
+        about = np.array(
+            [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+        )
+        root, _ = cv2.Rodrigues(about @ cv2.Rodrigues(pose[0])[0])
+        pose[0] = root[:, 0]
+        return {
+            "joints_crop": (points @ matrix.T / CROP).astype(np.float32),
+            "joints_m": (joints @ about.T).astype(np.float32),
+            "pose": pose.reshape(-1),
+            "shape": record["shape"],
+        }
+
+
+def take(samples: Samples, threads: int, steps: int = STEPS) -> None:
+    for _ in batches(samples, Order(len(samples), BATCH, 0).steps(0, steps), threads):
+        pass
+
+
+def reference_pass(dataset: Reference, workers: int, steps: int = STEPS) -> None:
+    loader = torch.utils.data.DataLoader(dataset, BATCH, shuffle=True, num_workers=workers)
+    for number, _ in enumerate(loader, 1):
+        if number == steps:
+            break
+
+
+def first_batch(functions: list, rounds: int = 3) -> list[list[float]]:
+    """Wall seconds to the first batch, by turns."""
+    times = []
+    for _ in range(rounds):
+        spent = []
+        for function in functions:
+            start = time.perf_counter()
+            function()
+            spent.append(time.perf_counter() - start)
+        times.append(spent)
+    return times
+
+
+def run() -> list[Row]:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        records = hands(COUNT)
+        store(folder, pictures(COUNT), records)
+        theirs = Reference(folder, records)
+        split, hand = open_split("bench/all", folder), default_hand("right")
+        opened = {
+            way: Samples(
+                split, CROP, hand, box_source="gt_joints", augment=Augmentation(), pictures=way
+            )
+            for way in ("exact", "fast")
+        }
+        ways = [lambda: reference_pass(theirs, 0)]
+        ways += [lambda way=way: take(opened[way], 1) for way in opened]
+        times = interleave(ways, ROUNDS)
+        begin = first_batch(
+            [lambda: reference_pass(theirs, 2, 1), lambda: take(opened["exact"], 2, 1)]
+        )
+        spread = both_cores(opened["fast"])
+    one = 1000 / (BATCH * STEPS)
+    rows = []
+    for i, (way, wanted) in enumerate((("exact", 3.5), ("fast", 4.1)), 1):
+        pairs = [[t[0], t[i]] for t in times]
+        rows.append(compare(f"{way}, full frames", "authors' pattern", "ms", pairs, wanted, one))
+    rows.append(compare("first batch, 2 threads (wall)", "2 workers", "ms", begin, 4, 1000))
+    rows.append(compare("two threads (wall)", "one thread", "ms", spread, 1.6, one))
+    return rows
+
+
+def both_cores(samples: Samples) -> list[list[float]]:
+    """Wall seconds with one thread and with two; means something on idle cores only."""
+    return first_batch([lambda: take(samples, 1), lambda: take(samples, 2)], ROUNDS)
+
+
+if __name__ == "__main__":
+    main(run)
