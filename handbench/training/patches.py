@@ -39,24 +39,32 @@ class Cutter:
         which finish_on_device makes an image of. An occluder hides the current frame alone.
         Raises DataError naming the picture that cannot be read.
         """
-        (count, frames), size = rows.shape, self.crop_px
-        made: list[NDArray] = []
-        image = np.empty((count, frames, 3, size, size), np.float32)
-        for b, t in np.ndindex(count, frames):
-            picture, matrix = self._picture(rows[b, t]), matrices[b, t]
-            patch = (warp_exact if self.way == "exact" else warp_fast)(picture, matrix, size)
-            if t == 0 and drawn.occluder[b, 0] >= 0:
-                paint_occluder(patch, drawn.occluder[b])
-            if self.way == "exact":
-                finish(patch, drawn.gain[b].astype(np.float32), image[b, t])
-            else:
-                made.append(patch)
-        if self.way == "exact":
-            return {"image": image[:, 0] if frames == 1 else image}
-        patches = np.stack(made)
-        if frames > 1:
-            patches = patches.reshape(count, frames, *patches.shape[1:])
-        return {"image_bytes": patches, "gain": drawn.gain.astype(np.float32)}
+        made = (self._exact if self.way == "exact" else self._fast)(rows, matrices, drawn)
+        single = rows.shape[1] == 1
+        return {
+            name: array[:, 0] if single and name != "gain" else array
+            for name, array in made.items()
+        }
+
+    def _exact(self, rows: NDArray, matrices: NDArray, drawn: Draw) -> dict[str, NDArray]:
+        size, gain = self.crop_px, drawn.gain.astype(np.float32)
+        seen = seen_by(matrices, size)
+        image = np.empty((*rows.shape, 3, size, size), np.float32)
+        for b, t in np.ndindex(*rows.shape):
+            patch = warp_exact(self._picture(rows[b, t]), matrices[b, t], size, seen[b, t])
+            _hide(patch, t, drawn.occluder[b])
+            finish(patch, gain[b], image[b, t])
+        return {"image": image}
+
+    def _fast(self, rows: NDArray, matrices: NDArray, drawn: Draw) -> dict[str, NDArray]:
+        size = self.crop_px
+        patches = []
+        for b, t in np.ndindex(*rows.shape):
+            patches.append(warp_fast(self._picture(rows[b, t]), matrices[b, t], size))
+            _hide(patches[-1], t, drawn.occluder[b])
+        stacked = np.stack(patches)
+        stacked = stacked.reshape(*rows.shape, *stacked.shape[1:])
+        return {"image_bytes": stacked, "gain": drawn.gain.astype(np.float32)}
 
     def _picture(self, row: int) -> NDArray[np.uint8]:
         try:
@@ -64,6 +72,11 @@ class Cutter:
         except DataError as error:
             name = self.split.columns["id"][row]
             raise DataError(f"{self.split.name}: the image of {name} is {error}") from error
+
+
+def _hide(patch: NDArray, frame: int, occluder: NDArray) -> None:
+    if frame == 0 and occluder[0] >= 0:
+        paint_occluder(patch, occluder)
 
 
 def decode(encoded: bytes) -> NDArray[np.uint8]:
@@ -87,13 +100,28 @@ def decode(encoded: bytes) -> NDArray[np.uint8]:
     return picture
 
 
-def warp_exact(picture: NDArray[np.uint8], matrix: NDArray, crop_px: int) -> NDArray[np.float32]:
+def warp_exact(
+    picture: NDArray, matrix: NDArray, crop_px: int, seen: NDArray | None = None
+) -> NDArray[np.float32]:
     """The crop (S,S,C) of a picture (h,w,C) under matrix (2,3), in levels; black outside.
 
-    Only the pixels under the crop are turned to float.
+    Only the pixels under the crop, seen (x0, y0, x1, y1) as seen_by gives it, are turned to float.
     """
-    window, moved = _window(picture, matrix, crop_px)
+    left, top, right, bottom = (seen_by(matrix, crop_px) if seen is None else seen).tolist()
+    height, width = picture.shape[:2]
+    left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
+    window = picture[top : max(bottom, top + 1), left : max(right, left + 1)]
+    moved = np.array(matrix, np.float64)
+    moved[:, 2] += moved[:, :2] @ (left, top)
     return cv2.warpAffine(window.astype(np.float32), moved, (crop_px, crop_px))
+
+
+def seen_by(matrices: NDArray, crop_px: int) -> NDArray[np.int64]:
+    """Pixels (…,4) x0 y0 x1 y1 of the picture that crops under matrices (…,2,3) need."""
+    corners = np.array([[0, 0, crop_px, crop_px], [0, crop_px, 0, crop_px]], np.float64)
+    found = np.linalg.inv(matrices[..., :2]) @ (corners - matrices[..., 2:])
+    low, high = np.floor(found.min(-1)) - REACH, np.ceil(found.max(-1)) + REACH
+    return np.concatenate([low, high], -1).astype(np.int64)
 
 
 def warp_fast(picture: NDArray[np.uint8], matrix: NDArray, crop_px: int) -> NDArray[np.uint8]:
@@ -108,27 +136,17 @@ def finish_on_device(patches: Any, gain: Any) -> Any:
     return (planes * gain).clamp_(max=255).div_(255)
 
 
-def _window(picture: NDArray, matrix: NDArray, crop_px: int) -> tuple[NDArray, NDArray[np.float64]]:
-    """The part of a picture that a crop shows, and the matrix from that part."""
-    corners = np.array([[0, 0, crop_px, crop_px], [0, crop_px, 0, crop_px]], np.float64)
-    seen = np.linalg.solve(matrix[:, :2], corners - matrix[:, 2:])
-    size = np.array(picture.shape[1::-1])
-    low = np.clip(np.floor(seen.min(1)).astype(int) - REACH, 0, size - 1)
-    high = np.clip(np.ceil(seen.max(1)).astype(int) + REACH, low + 1, size)
-    moved = np.array(matrix, np.float64)
-    moved[:, 2] += moved[:, :2] @ low
-    return picture[low[1] : high[1], low[0] : high[0]], moved
-
-
 @njit(nogil=True, cache=True)
 def finish(patch, gain, out):
     """Levels (S,S,C) times gain (3,), clipped at 255, to planes (3,S,S) 0..1."""
-    full = np.float32(255)
-    for y in range(patch.shape[0]):
-        for x in range(patch.shape[1]):
-            for channel in range(3):
-                level = min(patch[y, x, channel] * gain[channel], full)
-                out[channel, y, x] = level / full
+    red, green, blue = gain / np.float32(255)
+    one = np.float32(1)
+    for y in range(patch.shape[0]):  # one pass of the row for all planes: it then vectorises
+        row, r, g, b = patch[y], out[0, y], out[1, y], out[2, y]
+        for x in range(row.shape[0]):
+            r[x] = min(row[x, 0] * red, one)
+            g[x] = min(row[x, 1] * green, one)
+            b[x] = min(row[x, 2] * blue, one)
 
 
 def _buffer(size: int) -> NDArray[np.uint8]:
