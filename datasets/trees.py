@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from handbench import registry
+from handbench import files, registry
 from handbench.errors import DataError
+from handbench.hand import Hand, default_hand
+
+SYNTH_MARK = "handbench_synth.json"  # at the root of a tree that `handbench synth` wrote
 
 # name -> (glob patterns of which one must match, what the tree is called)
 MARKS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -41,3 +44,24 @@ def check_root(raw: str | Path | None, name: str, need: str) -> Path:
         advice = f"handbench prepare {found} --raw {root}" if known else "it has no reader here yet"
         raise DataError(f"{root} holds {MARKS[found][1]}, not {name}: {advice}")
     return root
+
+
+def hands_of_tree(root: Path, fix_left_shape: bool = False) -> tuple[Hand, Hand] | None:
+    """The (right, left) models that a tree's MANO parameters belong to, None without MANO files.
+
+    The open hands for a tree that `handbench synth` wrote, else the user's ($HANDBENCH_MANO).
+    fix_left_shape: for data fitted with a corrected MANO_LEFT.pkl, see Hand.load.
+    Raises DataError for a tree made with another hand and for a folder without MANO files.
+    """
+    if (root / SYNTH_MARK).is_file():
+        right = Hand.open("right")
+        made_with = files.read_json(root / SYNTH_MARK).get("hand_model", {}).get("sha256")
+        if made_with != right.sha256:
+            raise DataError(
+                f"{root / SYNTH_MARK}: the tree was made with another version's open hand; "
+                "write it anew with handbench synth"
+            )
+        return right, Hand.open("left")
+    if files.mano_dir() is None:
+        return None
+    return default_hand("right"), default_hand("left", fix_left_shape)

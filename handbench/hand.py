@@ -221,10 +221,10 @@ class Hand:
         return np.searchsorted(vertex, np.arange(779)), joint, self.weights[vertex, joint]
 
 
-def default_hand(side: str = "right") -> Hand:
+def default_hand(side: str = "right", fix_left_shape: bool = False) -> Hand:
     """The user's MANO hand where $HANDBENCH_MANO names their folder, else the open hand.
 
-    Raises DataError when the variable is set and the side's file is not there.
+    fix_left_shape: of a left hand from MANO_LEFT.pkl, see Hand.load. Raises DataError when the variable is set and the side's file is not there.
     """
     is_left = _is_left(side)
     folder = files.mano_dir()
@@ -233,7 +233,7 @@ def default_hand(side: str = "right") -> Hand:
     name = "MANO_LEFT.pkl" if is_left else "MANO_RIGHT.pkl"
     for place in (folder, folder / "models", folder / "mano"):
         if (place / name).is_file():
-            return Hand.load(place / name)
+            return Hand.load(place / name, fix_left_shape=fix_left_shape and is_left)
     raise DataError(
         f"HANDBENCH_MANO is {folder}, which holds no {name}: "
         "point it at MANO's models folder, or unset it to use the open hand"

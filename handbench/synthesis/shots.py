@@ -81,7 +81,7 @@ class Photographer:
     ) -> Frame:
         plan, hands = self.plan, dict[str, HandRecord]()
         for k, track in enumerate(tracks):
-            record = _record(track, t, view.K, take.size)
+            record = hand_record(track, t, view.K, (take.size, take.size))
             inside = int((record.joints_valid & 2 > 0).sum())
             if k and not inside:
                 continue
@@ -130,12 +130,14 @@ def _speed(track: HandTrack, t: int, K: NDArray) -> NDArray[np.float64]:
     return middle[1] - middle[0]
 
 
-def _record(track: HandTrack, t: int, K: NDArray, size: int) -> HandRecord:
+def hand_record(track: HandTrack, t: int, K: NDArray, size: tuple[int, int]) -> HandRecord:
+    """A track's hand at frame t as its camera (K, picture of size w, h) has it."""
     joints_px = project(track.joints_m[t], K)
     verts_px = project(track.verts_m[t], K)
-    low = np.clip(verts_px.min(0), -0.5, size - 0.5)
-    high = np.clip(verts_px.max(0), -0.5, size - 0.5)
-    inside = ((joints_px >= -0.5) & (joints_px < size - 0.5)).all(1)
+    last = np.array(size) - 0.5
+    low = np.clip(verts_px.min(0), -0.5, last)
+    high = np.clip(verts_px.max(0), -0.5, last)
+    inside = ((joints_px >= -0.5) & (joints_px < last)).all(1)
     return HandRecord(
         joints_m=track.joints_m[t],
         joints_valid=np.asarray(1 + 2 * inside, np.uint8),

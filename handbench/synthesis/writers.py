@@ -1,0 +1,61 @@
+"""Writers of official formats: miniature trees of synthetic scenes, below a folder of one's choice.
+
+A writer is a function `write(root, splits, hands, seed)` in a module of its own:
+
+    root: Path, a new folder that it fills with exactly the official files (names, keys, dtypes,
+        units, frames, joint orders, encodings), a few MB and a few seconds in all;
+    splits: tuple of official split names; the tree must serve at least these, and holds no more
+        than it must (what splits share is written once);
+    hands: {"right": Hand, "left": Hand}, whose MANO parameters the tree carries;
+    seed: int, same seed, same bytes.
+
+Its scenes come from `takes.film_takes`. A row in TABLE makes it known to `handbench synth`.
+
+Trees are written with the open hand, which everybody has, while official ones need the user's MANO
+files. `write_tree` therefore leaves handbench_synth.json at the root, and readers ask
+`datasets.trees.hands_of_tree(root)`: the open hands beside that file, else the user's MANO, else
+None. Nothing else in a reader may look at the mark.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from handbench import files
+from handbench._version import VERSION
+from handbench.datasets.trees import SYNTH_MARK
+from handbench.errors import DataError, UnknownName
+from handbench.hand import Hand
+
+TABLE = {
+    "dexycb": "handbench.synthesis.dexycb:write",
+}
+
+
+def write_tree(
+    name: str, root: str | Path, splits: Sequence[str], seed: int = 0, force: bool = False
+) -> None:
+    """Write a tree of data set `name` at root, with a mark that says whose hands it shows.
+
+    force: write into a folder that holds something. Raises UnknownName, and DataError for a folder
+    that is not empty.
+    """
+    if name not in TABLE:
+        raise UnknownName("official format to write", name, TABLE)
+    root = Path(root).expanduser()
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root} is a file; give a folder for the tree")
+    if root.is_dir() and any(root.iterdir()) and not force:
+        raise DataError(f"{root} is not empty; give a new folder, or --force to write into it")
+    module, _, function = TABLE[name].partition(":")
+    right, left = Hand.open("right"), Hand.open("left")
+    hands = {"right": right, "left": left}
+    getattr(import_module(module), function)(root, tuple(splits), hands, seed)
+    mark = {
+        "made_by": f"handbench {VERSION}",
+        "dataset": name,
+        "splits": list(splits),
+        "seed": seed,
+        "hand_model": {"kind": right.kind, "sha256": right.sha256},
+    }
+    files.write_json(root / SYNTH_MARK, mark)
