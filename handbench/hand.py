@@ -224,7 +224,8 @@ class Hand:
 def default_hand(side: str = "right", fix_left_shape: bool = False) -> Hand:
     """The user's MANO hand where $HANDBENCH_MANO names their folder, else the open hand.
 
-    fix_left_shape: of a left hand from MANO_LEFT.pkl, see Hand.load. Raises DataError when the variable is set and the side's file is not there.
+    fix_left_shape: of a left hand from MANO_LEFT.pkl, see Hand.load.
+    Raises DataError when the variable is set and the side's file is not there.
     """
     is_left = _is_left(side)
     folder = files.mano_dir()
