@@ -32,6 +32,7 @@ class PreActivation(nn.Module):
         half = channels // 2
         sizes = (channels, half, 1), (half, half, 3), (half, channels, 1)
         self.norms = norms
+        self.folds = ("conv1", norms[1]), ("conv2", norms[2])
         for i, (entering, leaving, kernel) in enumerate(sizes):
             setattr(self, norms[i], nn.BatchNorm2d(entering))
             setattr(self, f"conv{i + 1}", nn.Conv2d(entering, leaving, kernel, padding=kernel // 2))

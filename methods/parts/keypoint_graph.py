@@ -49,6 +49,8 @@ class KeypointGraph(nn.Module):
     activation: ReLU between layers. adjacency, rescale: see laplacian.
     """
 
+    folds = (("cl", "bn"),)
+
     def __init__(
         self,
         side: int = 32,

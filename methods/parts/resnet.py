@@ -12,6 +12,7 @@ class Basic(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al. 2016, figure 5 left)."""
 
     expansion = 1
+    folds = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(self, entering: int, width: int, stride: int) -> None:
         super().__init__()
@@ -30,6 +31,7 @@ class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 and a shortcut (figure 5 right); the 3x3 carries the stride."""
 
     expansion = 4
+    folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, entering: int, width: int, stride: int) -> None:
         super().__init__()
@@ -53,6 +55,8 @@ class ResNet(nn.Module):
     maps of 1/2, 1/4, 1/8 and 1/16 of the image. Otherwise ResNet-50 (width 64): 1/4 to 1/32.
     `channels` are the four outputs' channels.
     """
+
+    folds = (("conv1", "bn1"),)
 
     def __init__(self, small: bool, width: int = 64) -> None:
         super().__init__()
