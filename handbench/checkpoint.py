@@ -139,9 +139,10 @@ def start_from(method: torch.nn.Module, run: Run) -> None:
 
 
 def _fill(method: torch.nn.Module, state: State, run: Run) -> None:
-    """The run's best weights where it kept them, else its last."""
+    """The run's best weights where it kept them, else the average of its last, else its last."""
     try:
-        method.load_state_dict(state["best"]["model"] if state["best"] else state["model"])
+        averaged = {**state["model"], **state.get("average", {})}
+        method.load_state_dict(state["best"]["model"] if state["best"] else averaged)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise HandbenchError(

@@ -27,7 +27,7 @@ def test_a_run_learns_logs_and_says_when_it_is_done(capsys):
     run = train(make("validate_every=6", steps=60), device="cpu")
     assert run.name == "toy/full/small-tiny-s0"
     header, *rows = run.log.read_text().splitlines()
-    assert header == "step,epoch,lr,loss,joints,grad_norm,samples_per_s,val_mpjpe_mm"
+    assert header == "step,epoch,lr,loss,joints,grad_norm,samples_per_s,waiting,val_mpjpe_mm"
     losses = [float(row.split(",")[3]) for row in rows]
     assert losses[-1] < 0.7 * losses[0]
     assert rows[-1].split(",")[-1] != ""

@@ -1,11 +1,15 @@
 """log.csv of a run: one row now and then, cut back to the checkpoint when a run resumes."""
 
 import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from handbench.errors import MissingPackage
 from handbench.files import write_text
+from handbench.training.runs import Run
 
 
 class Logbook:
@@ -48,3 +52,39 @@ class Logbook:
         self.file.write(",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in values))
         self.file.write("\n")
         self.file.flush()
+
+
+@contextmanager
+def following(
+    run: Run, step: int, tensorboard: bool = False, writes: bool = True
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yields note(row), which adds a row to log.csv and, where asked for, to TensorBoard's files.
+
+    Raises MissingPackage for tensorboard.
+    """
+    if not writes:
+        yield lambda row: None
+        return
+    board = event_files(run.path / "tensorboard", step) if tensorboard else None
+    with Logbook(run.log, step) as log:
+
+        def note(row: dict[str, Any]) -> None:
+            log.add(row)
+            for name, value in row.items() if board else ():
+                if name != "step" and value != "":
+                    board.add_scalar(name, value, row["step"])
+
+        try:
+            yield note
+        finally:
+            if board:
+                board.close()
+
+
+def event_files(folder: Path, step: int) -> Any:
+    """TensorBoard's writer; what it has of steps after `step` is hidden. Raises MissingPackage."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingPackage("tensorboard", "tensorboard", "--tensorboard") from error
+    return SummaryWriter(str(folder), purge_step=step + 1)

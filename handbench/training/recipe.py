@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from handbench import registry
+from handbench.console import say
 from handbench.errors import HandbenchError, UnknownName
 from handbench.training.augment import Augmentation
 from handbench.training.crop import FACTOR, SOURCES
@@ -17,17 +18,25 @@ SCHEDULES = ("cosine", "multistep", "constant")
 CHOICES = ("last", "best")
 ON_NONFINITE = ("stop", "skip")
 WAYS = ("exact", "fast")
+PRECISIONS = ("fp32", "bf16", "fp16")
+VALIDATIONS = ("split", "recordings", "released")
+NORMS = ("local", "sync", "frozen")
+SCALINGS = ("linear", "sqrt", "none")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """All that decides a run's weights. A file methods/recipes/METHOD_DATA.toml sets its keys.
 
-    steps counts optimizer steps; 0 means `epochs` passes over the data. warmup: steps of linear
-    rise. milestones: fractions of the run at which a multistep schedule multiplies lr by gamma.
+    batch: samples of a step, over all processes and `accumulate` parts together. lr belongs to the
+    batch it was written for: another batch scales it by scale_lr. steps counts optimizer steps;
+    0 means `epochs` passes over the data. precision: of forward passes (precision.py); batch_norm:
+    see norms.py; ema: decay of averaged weights, 0 none. warmup: steps of linear rise.
+    milestones: fractions of the run at which a multistep schedule multiplies lr by gamma.
     clip: largest gradient norm, 0 none. augmentation: fields of augment.Augmentation, empty for
-    none. validate_every: steps, 0 for a quarter of the run. checkpoint: "last", or "best" on the
-    validation split. pictures: exact interpolation, or fast in bytes (patches.py). options go to
+    none. validate_every: steps, 0 for a quarter of the run. validation: the data's own split, or
+    held out by selection.held_out. checkpoint: "last", or "best" on validation. pictures: exact
+    interpolation, or fast in bytes (patches.py). label: ends the folder's name. options go to
     the method, over its preset's and variant's. backbone: the SHA-256 of the file the backbone
     started from; start: name and SHA-256 of the run that all weights started from; "" for none.
     on_nonfinite: stop or skip the step.
@@ -60,6 +69,13 @@ class Recipe:
     on_nonfinite: str = "stop"
     backbone: str = ""
     start: str = ""
+    accumulate: int = 1
+    precision: str = "fp32"
+    batch_norm: str = "local"
+    ema: float = 0.0
+    scale_lr: str = "linear"
+    validation: str = "split"
+    label: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,7 +88,7 @@ class Recipe:
 
 KEYS = {f.name: f for f in fields(Recipe)}
 # Say which run it is: not for a recipe file or -o, each has its own flag.
-FLAGS = ("method", "variant", "preset", "data", "seed", "backbone", "start")
+FLAGS = ("method", "variant", "preset", "data", "seed", "backbone", "start", "label")
 LIMITED = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -80,6 +96,10 @@ LIMITED = {
     "on_nonfinite": ON_NONFINITE,
     "box_source": tuple(SOURCES),
     "pictures": WAYS,
+    "precision": PRECISIONS,
+    "batch_norm": NORMS,
+    "scale_lr": SCALINGS,
+    "validation": VALIDATIONS,
 }
 TABLES = {"augmentation": tuple(f.name for f in fields(Augmentation))}
 
@@ -96,8 +116,8 @@ def make(
     (its [presets.NAME] and [variants.NAME] over its top level), then the method's preset.
 
     preset: default tiny on synthetic data, else paper. flags: seed, steps, batch, backbone,
-    start; None is not given. Raises UnknownName for a name, HandbenchError for a value of the
-    wrong type.
+    start, label, precision; None is not given. Raises UnknownName for a name, HandbenchError for
+    a value of the wrong type.
     """
     cls = registry.load("method", method)
     _refuse_split(data)
@@ -112,16 +132,33 @@ def make(
     layers.append(("-o", dict(_override(text) for text in overrides)))
     values: dict[str, Any] = {}
     for source, layer in layers:
+        written = values.get("batch", KEYS["batch"].default)  # before -o, in the end
         for key, value in layer.items():
             _set(values, source, key, value, cls)
     values |= {key: value for key, value in flags.items() if value is not None}
+    if "lr" not in layers[-1][1] and not hasattr(cls, "fit"):
+        _scale_lr(values, written)
     recipe = Recipe(
         **{**values, "method": method, "variant": variant, "preset": preset, "data": data}
     )
-    for name in ("batch", "steps", "epochs"):
+    for name in ("batch", "steps", "epochs", "accumulate"):
         if getattr(recipe, name) < (0 if name == "steps" else 1):
             raise HandbenchError(f"{name} = {getattr(recipe, name)}: give a positive number")
     return recipe
+
+
+def _scale_lr(values: dict[str, Any], written: int) -> None:
+    """Scales lr, written for batches of `written` samples, to the batch it is used with."""
+    batch, rule = values.get("batch", written), values.get("scale_lr", KEYS["scale_lr"].default)
+    if batch == written or batch < 1 or rule == "none":
+        return
+    before = values.get("lr", KEYS["lr"].default)
+    factor = batch / written
+    values["lr"] = float(f"{before * (factor if rule == 'linear' else factor**0.5):.6g}")
+    say(
+        f"learning rate {before:g} is for batches of {written}: {values['lr']:g} for {batch} "
+        f"(-o scale_lr={rule}; -o lr=… sets it)"
+    )
 
 
 def _refuse_split(data: str) -> None:

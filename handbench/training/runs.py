@@ -36,7 +36,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """METHOD/VARIANT/DATA-PRESET-sSEED."""
+        """METHOD/VARIANT/DATA-PRESET-sSEED[-LABEL]."""
         return "/".join(self.path.resolve().parts[-3:])
 
     def recipe(self) -> Recipe:
@@ -62,6 +62,7 @@ class Run:
 def run_of(recipe: Recipe) -> Run:
     """The folder a recipe trains into."""
     name = f"{recipe.data.replace('/', '_')}-{recipe.preset}-s{recipe.seed}"
+    name += f"-{recipe.label}" if recipe.label else ""
     return Run(files.runs_dir() / recipe.method / recipe.variant / name)
 
 

@@ -1,0 +1,279 @@
+"""One run in progress: gradient steps from where it stands to its end, alone or in a team."""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from handbench import checkpoint
+from handbench.console import say
+from handbench.errors import HandbenchError
+from handbench.training import norms
+from handbench.training.averaging import Average
+from handbench.training.batch import Batch, Samples, to_torch
+from handbench.training.display import live
+from handbench.training.distributed import spread, team
+from handbench.training.loader import Order, batches
+from handbench.training.logbook import following
+from handbench.training.precision import Precision
+from handbench.training.recipe import Recipe
+from handbench.training.runs import Run
+from handbench.training.schedule import learning_rate, make_optimizer
+from handbench.training.selection import mpjpe_mm
+from handbench.training.stopping import stop_requests
+
+
+class Objective(nn.Module):
+    """A method's loss terms of a batch as one module, which is what a team shares out."""
+
+    def __init__(self, method: Any, precision: Precision) -> None:
+        super().__init__()
+        self.method, self.precision = method, precision
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        with self.precision.autocast():
+            out = self.method(batch)
+        if self.precision.half:
+            out = {k: v.float() if v.is_floating_point() else v for k, v in out.items()}
+        return self.method.losses(out, batch)
+
+
+class Trainer:
+    """A run with its method, optimizer and data, and where it stands.
+
+    training, validation: the samples of each and which of them (K,) are used; validation may be
+    None. save_seconds: time between checkpoints. tensorboard: also write its event files.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Run,
+        method: Any,
+        device: torch.device,
+        training: tuple[Samples, NDArray],
+        validation: tuple[Samples, NDArray] | None,
+        save_seconds: float,
+        tensorboard: bool = False,
+    ) -> None:
+        self.recipe, self.run, self.method, self.device = recipe, run, method, device
+        (self.samples, self.members), self.validation = training, validation
+        self.save_seconds, self.tensorboard = save_seconds, tensorboard
+        self.team, self.precision = team(), Precision(recipe.precision, device)
+        share_of(recipe, len(self.members), self.team.size)
+        self.order = Order(len(self.members), recipe.batch, recipe.seed)
+        self.total = recipe.total_steps(self.order.per_epoch)
+        self.step, self.waited = 0, 0.0
+        self.best: dict[str, Any] | None = None  # step, val_mpjpe_mm, model
+        self.optimizer = make_optimizer(method, recipe)
+        self.parameters = [p for p in method.parameters() if p.requires_grad]
+        self.average = Average(method, recipe.ema) if recipe.ema else None
+        if recipe.batch_norm == "sync":
+            norms.synchronise(method)
+        if self.team.rank:  # noise inside a method differs between processes, its weights do not
+            torch.manual_seed(recipe.seed + 1_000_003 * self.team.rank)
+        stored = method.state_dict()
+        # running statistics and the like, which a forward pass in training moves
+        self.buffers = [stored[name] for name, _ in method.named_buffers() if name in stored]
+
+    def state(self, finished: bool) -> checkpoint.State:
+        """Everything that going on needs; plain values and tensors only."""
+        on_gpu = self.device.type == "cuda"
+        rng = torch.get_rng_state(), torch.cuda.get_rng_state(self.device) if on_gpu else None
+        return {
+            "recipe": asdict(self.recipe),
+            "hand_model": self.samples.hand.sha256,
+            "step": self.step,
+            "finished": finished,
+            "model": self.method.state_dict(),
+            "average": self.average.values if self.average else {},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "best": self.best,
+            "rng": self.team.gather(rng),
+        }
+
+    def restore(self, state: checkpoint.State) -> None:
+        if "scaler" not in state:
+            raise HandbenchError(f"{self.run.path} was begun by an earlier version: give --force")
+        self.method.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.load(state["average"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        self.step, self.best = state["step"], state["best"]
+        if len(state["rng"]) == self.team.size:
+            of_cpu, of_gpu = state["rng"][self.team.rank]
+            torch.set_rng_state(of_cpu)
+            if of_gpu is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(of_gpu, self.device)
+        else:
+            say(f"{self.run.name}: begun by {len(state['rng'])} processes: other random numbers")
+        say(f"{self.run.name}: going on from step {self.step} of {self.total}")
+
+    def save(self, finished: bool = False) -> None:
+        state = self.state(finished)
+        if self.team.first:
+            checkpoint.save(self.run, state)
+
+    def descend(self) -> None:
+        """Gradient steps from where the run stands to its end."""
+        every = self.recipe.validate_every or max(1, self.total // 4)
+        note_every = max(1, min(50, self.total // 100))
+        began = noted = saved = time.monotonic()
+        noted_step, told = self.step, ""
+        self.objective = self._spread()
+        norms.hold(self.method, self.recipe.batch_norm)
+        with (
+            stop_requests() as asked,
+            following(self.run, self.step, self.tensorboard, self.team.first) as note,
+            live(self.run.name, self.step, self.total) as show,
+        ):
+            for parts in self._feed():
+                terms = self.one_step(parts)
+                self.step += 1
+                last = self.step == self.total
+                validated = self.validation is not None and (self.step % every == 0 or last)
+                row: dict[str, Any] = {}
+                if (terms and self.step % note_every == 0) or validated or last:
+                    now = time.monotonic()
+                    span, steps = now - noted, self.step - noted_step
+                    row = {"step": self.step, "epoch": self.epoch, **terms}
+                    row["samples_per_s"] = steps * self.recipe.batch / span
+                    row |= {"waiting": self.waited / span, "val_mpjpe_mm": ""}
+                    noted, noted_step, self.waited = now, self.step, 0.0
+                    told = f"loss {row['loss']:.3g}" if terms else told
+                    if validated:
+                        row["val_mpjpe_mm"] = self.validate()
+                        told += f", validation MPJPE {row['val_mpjpe_mm']:.1f} mm"
+                    note(row)
+                show(row)
+                due = time.monotonic() - saved > self.save_seconds
+                due, stop = self.team.any(due, asked.is_set())
+                if last or stop or due:
+                    self.save(finished=last)
+                    saved = time.monotonic()
+                if stop and not last:
+                    raise KeyboardInterrupt
+        say(f"{self.run.name}: {self.total} steps, {told}, {time.monotonic() - began:.0f} s")
+
+    @property
+    def epoch(self) -> int:
+        return (self.step - 1) // self.order.per_epoch
+
+    def _spread(self) -> nn.Module:
+        objective = Objective(self.method, self.precision)
+        if self.team.size == 1:
+            return objective
+        norms.hold(self.method, self.recipe.batch_norm)
+        epoch, part = next(self._parts())
+        batch = to_torch(self.samples.batch(part, epoch), self.device)
+        return spread(objective, batch, self.device)
+
+    def _parts(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """This process's samples of each step, in `accumulate` parts."""
+        for epoch, indices in self.order.steps(self.step, self.total):
+            mine = self.team.share(self.members[indices])
+            for part in np.array_split(mine, self.recipe.accumulate):
+                yield epoch, part
+
+    def _feed(self) -> Iterator[list[Batch]]:
+        """The batches of each step; counts the time spent waiting for them."""
+        stream = batches(self.samples, self._parts())
+        while True:
+            began = time.monotonic()
+            parts = list(islice(stream, self.recipe.accumulate))
+            self.waited += time.monotonic() - began
+            if not parts:
+                return
+            yield parts
+
+    def one_step(self, parts: list[Batch]) -> dict[str, Any]:
+        """One gradient step over all parts; returns rate, loss terms and gradient norm, {} when it
+        was skipped. Terms are means over the parts and the team."""
+        rate = learning_rate(self.recipe, self.step, self.total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        skips = self.recipe.on_nonfinite == "skip"
+        kept = [buffer.clone() for buffer in self.buffers] if skips else []
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: Any = 0.0
+        for number, arrays in enumerate(parts, 1):
+            losses = self._backward(arrays, len(parts), last=number == len(parts))
+            sums = sums + torch.stack([value.detach().float() for value in losses.values()])
+        means = self.team.mean(sums / len(parts))
+        norm = self.precision.gradient_norm(self.optimizer, self.parameters, self.recipe.clip)
+        values = [*torch.cat([means, norm.float().view(1)]).tolist()]
+        total, names = sum(values[:-1]), [*losses]
+        if not np.isfinite([total, values[-1]]).all() and not self.precision.overflowed(
+            total, values[-1]
+        ):
+            bad = [name for name, value in zip(names, values) if not np.isfinite(value)]
+            self._not_finite(parts, bad)
+            for buffer, value in zip(self.buffers, kept):
+                buffer.copy_(value)
+            return {}
+        self.precision.step(self.optimizer)
+        if self.average:
+            self.average.update(self.step + 1)
+        terms = {"lr": rate, "loss": total, **dict(zip(names, values))}
+        return {**terms, "grad_norm": values[-1]}
+
+    def _backward(self, arrays: Batch, parts: int, last: bool) -> dict[str, torch.Tensor]:
+        """Adds a part's gradients; a team exchanges them with the last part."""
+        alone = self.team.size == 1 or last
+        with nullcontext() if alone else self.objective.no_sync():  # type: ignore[operator]
+            losses = self.objective(to_torch(arrays, self.device))
+            loss = torch.stack([value.float() for value in losses.values()]).sum()
+            self.precision.backward(loss / parts)
+        return losses
+
+    def _not_finite(self, parts: list[Batch], bad: list[str]) -> None:
+        """Says which samples did it; raises HandbenchError where the recipe says stop."""
+        what = f"loss {', '.join(bad)}" if bad else "the gradient"
+        mine = [name for arrays in parts for name in self.samples.names(arrays["index"])]
+        ids = [name for names in self.team.gather(mine) for name in names]
+        more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
+        text = f"{what} is not finite at step {self.step + 1}; samples: {', '.join(ids[:8])}{more}"
+        if self.recipe.on_nonfinite == "skip":
+            say(f"{text}; step skipped")
+            return
+        self.save()
+        raise HandbenchError(f"{text}; -o on_nonfinite=skip leaves such steps out")
+
+    def validate(self) -> float:
+        """Error on the validation hands, of the average where there is one; keeps the best."""
+        assert self.validation is not None
+        with self.average.applied() if self.average else nullcontext():
+            score = mpjpe_mm(self.method, *self.validation, self.device)
+            if self.recipe.checkpoint == "best" and (
+                self.best is None or score < self.best["val_mpjpe_mm"]
+            ):
+                weights = {k: v.detach().clone() for k, v in self.method.state_dict().items()}
+                self.best = {"step": self.step, "val_mpjpe_mm": score, "model": weights}
+        norms.hold(self.method, self.recipe.batch_norm)
+        return score
+
+
+def share_of(recipe: Recipe, count: int, processes: int) -> int:
+    """Samples of a step that go through the network at once. Raises HandbenchError.
+
+    The batch is the whole one of a step: of all processes and parts together.
+    """
+    parts = processes * recipe.accumulate
+    if parts > 1 and (recipe.batch % parts or recipe.batch > count):
+        what = f"{processes} processes" if processes > 1 else ""
+        what += " x " if processes > 1 and recipe.accumulate > 1 else ""
+        what += f"{recipe.accumulate} parts" if recipe.accumulate > 1 else ""
+        raise HandbenchError(
+            f"a batch of {recipe.batch} of {count:,} samples cannot be shared out evenly to "
+            f"{what}: give --batch a multiple of {parts}"
+        )
+    return recipe.batch // parts
