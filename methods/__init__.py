@@ -6,4 +6,5 @@ TABLE = {
     "h2onet": "handbench.methods.h2onet:H2ONet",
     "handoccnet": "handbench.methods.handoccnet:HandOccNet",
     "handgcat": "handbench.methods.handgcat:HandGCAT",
+    "occrobnet": "handbench.methods.occrobnet:OccRobNet",
 }
