@@ -5,6 +5,16 @@ from collections.abc import Callable
 import click
 
 
+def read_shard(text: str | None) -> tuple[int, int]:
+    """I/N as two numbers, 1 <= I <= N; without text the whole, 1/1. Raises BadParameter."""
+    if text is None:
+        return 1, 1
+    first, _, count = text.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise click.BadParameter(f"'{text}' is not like 2/8", param_hint="--shard")
+    return int(first), int(count)
+
+
 def torch_options(command: Callable) -> Callable:
     """--device, --threads and --hand-layer: how torch runs and with which hand layer."""
     for option in (

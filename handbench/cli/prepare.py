@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from handbench.cli.options import read_shard
+
 
 @click.command()
 @click.argument("name")
@@ -64,7 +66,7 @@ def prepare(
     flags = {"side": side, "annotation": annotation, "fps": fps, "seed": seed}
     options = chosen_options(reader_class, given, flags, strict)
     opened = open_readers(reader_class, splits, raw, options)
-    part_of = _shard(shard)
+    part_of = read_shard(shard)
 
     from handbench.preparing.prepare import estimate
     from handbench.preparing.prepare import prepare as run
@@ -84,13 +86,3 @@ def prepare(
     if as_json:
         done = [result.as_json() for result in results if result is not None]
         click.echo(json.dumps({"dataset": name, "dry_run": dry_run, "splits": done}, indent=2))
-
-
-def _shard(text: str | None) -> tuple[int, int]:
-    """I/N as two numbers, 1 <= I <= N."""
-    if text is None:
-        return 1, 1
-    first, _, count = text.partition("/")
-    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise click.BadParameter(f"'{text}' is not like 2/8", param_hint="--shard")
-    return int(first), int(count)

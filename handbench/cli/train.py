@@ -1,8 +1,8 @@
-"""handbench train METHOD: train one variant of a method, or all of them."""
+"""handbench train METHOD: train one variant of a method, all of them, or a sweep of settings."""
 
 import click
 
-from handbench.cli.options import torch_options
+from handbench.cli.options import read_shard, torch_options
 
 
 @click.command()
@@ -10,12 +10,25 @@ from handbench.cli.options import torch_options
 @click.option("-v", "--variant", default="full", show_default=True, help="One of the method's.")
 @click.option("--all-variants", is_flag=True, help="Train every variant, one after another.")
 @click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="KEY=A,B,C",
+    help="A run for each value of a recipe key or of seed; several: each combination.",
+)
+@click.option("--shard", metavar="I/N", help="Only every N-th of these runs, for job arrays.")
+@click.option(
     "--data", default="synthetic", show_default=True, help="Prepared data: NAME, or dexycb/s0."
 )
 @click.option("--preset", help="tiny | paper; default: tiny on synthetic data, else paper.")
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation.  [default: 0]")
 @click.option("--steps", type=int, help="Optimizer steps, instead of the recipe's.")
-@click.option("--batch", type=int, help="Samples a step, instead of the recipe's.")
+@click.option("--batch", type=int, help="Samples a step, of all processes together.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Numbers of forward passes in training.  [default: fp32]",
+)
 @click.option(
     "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A recipe key; may be repeated."
 )
@@ -23,23 +36,32 @@ from handbench.cli.options import torch_options
     "--backbone", type=click.Path(dir_okay=False), help="Weights the backbone starts from."
 )
 @click.option("--start", metavar="RUN", help="A run of the method that all weights start from.")
+@click.option("--label", help="Ends the run folder's name: one recipe beside another.")
 @torch_options
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network (torch.compile).")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard files beside log.csv.")
 @click.option("--force", is_flag=True, help="Start over instead of going on.")
 def train(
     method: str,
     variant: str,
     all_variants: bool,
+    sweeps: tuple[str, ...],
+    shard: str | None,
     data: str,
     preset: str | None,
     seed: int | None,
     steps: int | None,
     batch: int | None,
+    precision: str | None,
     overrides: tuple[str, ...],
     backbone: str | None,
     start: str | None,
+    label: str | None,
     device: str,
     threads: int,
     hand_layer: str,
+    compiled: bool,
+    tensorboard: bool,
     force: bool,
 ) -> None:
     """Train METHOD on a prepared data set; the same command again goes on where it stopped.
@@ -47,6 +69,8 @@ def train(
     \b
     handbench train h2onet
     handbench train h2onet --data dexycb/s0 --device cuda -o lr=0.0005
+    handbench train plain --sweep lr=0.001,0.003 --sweep seed=0,1,2 --shard 1/2
+    torchrun --nproc-per-node 8 -m handbench train h2onet --data dexycb/s0
 
     Order of precedence: these flags, then -o, then the recipe file, then the preset.
     """
@@ -57,8 +81,9 @@ def train(
 
         raise MissingPackage("torch", "train", "training") from error
     from handbench import files, registry
+    from handbench.console import say
     from handbench.hand_layer import choose
-    from handbench.training import recipe, runs
+    from handbench.training import curves, distributed, recipe, runs, sweep
     from handbench.training.train import train as run_training
 
     choose(hand_layer)
@@ -68,11 +93,37 @@ def train(
         "seed": seed,
         "steps": steps,
         "batch": batch,
+        "precision": precision,
+        "label": label,
         "backbone": files.sha256(backbone) if backbone else None,
         "start": f"{origin.name} {files.sha256(origin.checkpoint)[:12]}" if origin else None,
     }
-    variants = registry.load("method", method).VARIANTS if all_variants else [variant]
-    for name in variants:
-        chosen = recipe.make(method, name, preset, data, overrides, **flags)
-        run = run_training(chosen, device, threads, force, backbone, origin)
+
+    def trained(chosen: recipe.Recipe) -> runs.Run:
+        run = run_training(
+            chosen,
+            device,
+            threads,
+            force,
+            backbone,
+            origin,
+            compiled=compiled,
+            tensorboard=tensorboard,
+        )
+        if distributed.team().first:
+            curves.keep(run)
         click.echo(run.path)
+        return run
+
+    with distributed.joined(device):
+        variants = registry.load("method", method).VARIANTS if all_variants else [variant]
+        recipes = [
+            recipe.make(
+                method, name, preset, data, [*overrides, *each.overrides], **each.flags(flags)
+            )
+            for name in variants
+            for each in sweep.settings(sweeps)
+        ]
+        done = sweep.train_all(recipes, trained, read_shard(shard))
+        for score, name in sweep.ranking(done) if sweeps else []:
+            say(f"validation MPJPE {score:6.1f} mm   {name}")
