@@ -26,7 +26,7 @@ def draw(run: Run) -> Path:
         raise DataError(f"{run.log} holds nothing to draw: train the run first") from error
     figure = Figure(figsize=(9.6, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
+    axes = figure.subplots(2, 2, sharex=True)
     terms = [name for name in data if name not in NOT_TERMS]
     _lines(axes[0, 0], data, ["loss", *(terms if len(terms) > 1 else [])], "loss and its terms")
     axes[0, 0].set_yscale("log")
@@ -59,8 +59,8 @@ def _lines(axis: Axes, data: pd.DataFrame, names: list[str], title: str, marker:
     if not axis.lines:
         axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
     elif len(names) > 1:
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(fontsize=7, ncols=2, framealpha=0.7, edgecolor="none")
     axis.set_title(title, fontsize=9)
     axis.set_xlabel("step", fontsize=8)
-    axis.tick_params(labelsize=7)
+    axis.tick_params(labelsize=7, labelbottom=True)
     axis.grid(alpha=0.25, lw=0.5)

@@ -143,17 +143,16 @@ class Trainer:
                 validated = self.validation is not None and (self.step % every == 0 or last)
                 row: dict[str, Any] = {}
                 if (terms and self.step % note_every == 0) or validated or last:
-                    now = time.monotonic()
-                    span, steps = now - noted, self.step - noted_step
+                    span, steps = time.monotonic() - noted, self.step - noted_step
                     row = {"step": self.step, "epoch": self.epoch, **terms}
                     row["samples_per_s"] = steps * self.recipe.batch / span
                     row |= {"waiting": self.waited / span, "val_mpjpe_mm": ""}
-                    noted, noted_step, self.waited = now, self.step, 0.0
                     told = f"loss {row['loss']:.3g}" if terms else told
                     if validated:
                         row["val_mpjpe_mm"] = self.validate()
                         told += f", validation MPJPE {row['val_mpjpe_mm']:.1f} mm"
                     note(row)
+                    noted, noted_step, self.waited = time.monotonic(), self.step, 0.0
                 show(row)
                 due = time.monotonic() - saved > self.save_seconds
                 due, stop = self.team.any(due, asked.is_set())
