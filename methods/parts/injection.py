@@ -62,8 +62,9 @@ class CrossAttention(nn.Module):
     def forward(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         """(B,C,s,s) twice -> (B,C,s,s)."""
         at_query, at_key = self.placed(query, key)
-        q, k = self.tokens(self.encode_query(at_query)), self.tokens(self.encode_key(at_key))
-        v = self.tokens(self.encode_value(key))
+        encoded = encode(self.encode_query, at_query)
+        q, k = self.split(encoded), self.split(encode(self.encode_key, at_key))
+        v = self.split(encode(self.encode_value, key))
         if self.gate in ("pairs", "softmax"):
             x = self.weights(q, k, at_query, at_key) @ v
         else:
@@ -74,8 +75,7 @@ class CrossAttention(nn.Module):
         if self.residual == "input":
             x = x + query.flatten(2).mT
         elif self.residual != "none":
-            encode = self.encode_query if self.residual == "query" else self.encode_query2
-            x = x + encode(at_query).flatten(2).mT
+            x = x + (encoded if self.residual == "query" else encode(self.encode_query2, at_query))
         x = x + self.mlp["fc2"](functional.gelu(self.mlp["fc1"](self.norm2(x))))
         return x.mT.unflatten(2, query.shape[2:])
 
@@ -84,18 +84,18 @@ class CrossAttention(nn.Module):
             return query, key
         return query + self.q_embedding, key + self.k_embedding
 
-    def tokens(self, maps: torch.Tensor) -> torch.Tensor:
-        """(B,C,s,s) -> (B,heads,N,C/heads)."""
-        return maps.flatten(2).unflatten(1, (self.heads, -1)).mT
+    def split(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B,N,C) -> (B,heads,N,C/heads)."""
+        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def pooled_gate(self, at_query: torch.Tensor, at_key: torch.Tensor) -> torch.Tensor:
         """(B,heads,N): how much each query takes in.
 
         The keys are pooled before the product, which is the same as after it and N times cheaper.
         """
-        keys = self.tokens(self.encode_key2(at_key))
+        keys = self.split(encode(self.encode_key2, at_key))
         pooled = keys.sum(2) if self.gate == "sum" else keys.mean(2)
-        queries = self.tokens(self.encode_query2(at_query))
+        queries = self.split(encode(self.encode_query2, at_query))
         return ((queries @ pooled[..., None])[..., 0] * self.scale).sigmoid()
 
     def weights(
@@ -107,7 +107,8 @@ class CrossAttention(nn.Module):
             return attention * self.pooled_gate(at_query, at_key)[..., None]
         if self.gate == "none":
             return attention
-        q2, k2 = self.tokens(self.encode_query2(at_query)), self.tokens(self.encode_key2(at_key))
+        q2 = self.split(encode(self.encode_query2, at_query))
+        k2 = self.split(encode(self.encode_key2, at_key))
         logits = q2 @ k2.mT * self.scale
         return attention * (logits.sigmoid() if self.gate == "pairs" else logits.softmax(-1))
 
@@ -115,12 +116,19 @@ class CrossAttention(nn.Module):
     def look(self, query: torch.Tensor, key: torch.Tensor) -> dict[str, torch.Tensor]:
         """attention (B,heads,N,N) with its gate, and the pooled gate (B,heads,s,s) if any."""
         at_query, at_key = self.placed(query, key)
-        q, k = self.tokens(self.encode_query(at_query)), self.tokens(self.encode_key(at_key))
+        q = self.split(encode(self.encode_query, at_query))
+        k = self.split(encode(self.encode_key, at_key))
         found = {"attention": self.weights(q, k, at_query, at_key)}
         if self.gate in ("sum", "mean"):
             gate = self.pooled_gate(at_query, at_key)
             found["gate"] = gate.unflatten(2, query.shape[2:])
         return found
+
+
+def encode(conv: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
+    """A 1x1 convolution of maps (B,C,s,s) as tokens (B,N,C): one product, and a memory layout
+    in which torch takes its fused attention."""
+    return functional.linear(maps.flatten(2).mT, conv.weight.flatten(1), conv.bias)
 
 
 class Transformer(nn.Module):

@@ -1,9 +1,12 @@
 """2D joints lifted to maps by Chebyshev graph convolutions (HandGCAT section 3.2, KGC)."""
 
+import copy
+
 import torch
 from torch import nn
 
 from handbench.errors import UnknownName
+from handbench.methods.parts.folding import affine, fold
 
 JOINTS = 21
 BONES = [(0, 4 * f + 1) for f in range(5)] + [
@@ -78,6 +81,24 @@ class KeypointGraph(nn.Module):
             x = linear(self.expand(x))
             x = norm(x.flatten(0, 1)).view_as(x)
         return x.unflatten(2, (self.side, self.side))
+
+    @torch.no_grad()
+    def folded(self) -> nn.Module:
+        """The same in test mode: where no joint hears of another and there is no activation, one
+        linear layer, multiplied out in float64; else a copy with its norms folded."""
+        if self.order > 1 or self.activation:
+            return fold(copy.deepcopy(self))
+        weight = torch.eye(2, dtype=torch.float64, device=self.cl[0].weight.device)
+        bias = weight.new_zeros(2)
+        for linear, norm in zip(self.cl, self.bn):
+            scale, shift = affine(norm)
+            matrix = scale[:, None] * linear.weight.double()
+            bias = matrix @ bias + scale * linear.bias.double() + shift
+            weight = matrix @ weight
+        whole = nn.Linear(*weight.shape[::-1]).to(self.cl[0].weight)
+        whole.weight.copy_(weight)
+        whole.bias.copy_(bias)
+        return nn.Sequential(whole, nn.Unflatten(2, (self.side, self.side)))
 
     def expand(self, x: torch.Tensor) -> torch.Tensor:
         """Features (B,21,F) -> (B,21,F*order): per feature the Chebyshev polynomials of L on it."""
