@@ -10,8 +10,9 @@ from handbench.frames import project
 from handbench.hand import default_hand
 from handbench.store import open_split
 from handbench.training.augment import Augmentation
-from handbench.training.batch import Samples, earlier_rows, to_torch, unmirror
+from handbench.training.batch import Samples, to_torch, unmirror
 from handbench.training.loader import Order, batches, once
+from handbench.training.neighbours import Neighbours
 
 SIZE = 64
 
@@ -88,12 +89,15 @@ def test_unknown_labels_are_zero_and_masked(split):
 def test_frames_go_back_in_time_and_stay_in_their_sequence(split):
     three = samples(split, frames=3)
     columns = split.columns
-    current = three.frame_rows[:, 0]
+    every = np.arange(len(three))
+    frame_rows, _, hands = three.neighbours.of(every)
+    current = frame_rows[:, 0]
     np.testing.assert_array_equal(current, three.rows)
+    np.testing.assert_array_equal(hands[:, 0], every)
     for name in ("sequence", "camera"):
         column = np.asarray(columns[name])
-        assert (column[three.frame_rows] == column[current][:, None]).all()
-    order = np.asarray(columns["order"])[three.frame_rows]
+        assert (column[frame_rows] == column[current][:, None]).all()
+    order = np.asarray(columns["order"])[frame_rows]
     np.testing.assert_array_equal(order, np.maximum(order[:, :1] - [[0, 1, 2]], 0))
     image = three[[5, 6]]["image"]
     assert image.shape == (2, 3, 3, SIZE, SIZE)
@@ -107,8 +111,12 @@ def test_earlier_rows_do_not_trust_the_row_order_or_cross_a_gap():
         "clip": np.array([0, 1, 0, 0, 1, 0]),
         "order": np.array([2, 9, 0, 1, 8, 3]),
     }
-    rows = earlier_rows(columns, np.array([5, 1, 4]), 3, 2)
+    columns["id"] = np.zeros(6)
+    right = np.zeros(3, bool)
+    rows, sides, hands = Neighbours(columns, np.array([5, 1, 4]), right, 3, 2).of(np.arange(3))
     assert rows.tolist() == [[5, 3, 2], [1, 4, 4], [4, 4, 4]]
+    assert hands.tolist() == [[0, -1, -1], [1, 2, 2], [2, 2, 2]]  # rows without a hand
+    assert not sides.any()
 
 
 def test_batches_do_not_depend_on_threads_or_grouping(split):

@@ -13,9 +13,10 @@ from handbench.errors import DataError, MissingPackage, UnknownName
 from handbench.frames import mirror_points, mirror_pose
 from handbench.hand import Hand
 from handbench.rules import RULES, UNKNOWN
-from handbench.store import Split
+from handbench.store import Hands, Split
 from handbench.training import crop
 from handbench.training.augment import Augmentation, Draw, draw
+from handbench.training.neighbours import Neighbours
 from handbench.training.patches import Cutter, finish_on_device
 
 Batch = dict[str, Any]
@@ -27,17 +28,20 @@ class Samples:
     """The one-hand samples of a prepared split; samples[indices] is a batch of numpy arrays.
 
     split: a store.Split. hand: the right hand that poses mano parameters into vertices.
-    frames: T > 1 gives images (B,T,3,S,S), current frame first, then `frame_step` frames
-    earlier each; a sequence's first frame is repeated. box_source: see crop.SOURCES.
+    frames: T > 1 gives images (B,T,3,S,S), current frame first, then the earlier ones that
+    neighbours.Neighbours finds by frame_step, frame_rule and frame_jitter; all share one draw of
+    the augmentation, and each has its own box. box_source: see crop.SOURCES.
     labels: False leaves all ground truth out (predicting needs none); images: False the pictures.
     seed (and the epoch) choose the augmentation's draws. pictures: "exact" or "fast" (patches.py);
-    fast batches hold image_bytes and gain in place of image, until to_torch.
+    fast batches hold image_bytes and gain in place of image, until to_torch. hands: which hands,
+    the split's own unless given.
 
     A batch holds image (B,[T,]3,S,S) f4 0..1 RGB, index (B,), is_left (B,), K_crop (B,3,3),
     crop_matrix (B,2,3) and, with labels, joints_m (B,21,3) and verts_m (B,778,3) wrist-relative,
     root_m (B,3) the wrist, joints_crop (B,21,2) 0..1 of the crop, pose (B,48), shape (B,10),
     visibility (B,5), hand_visibility (B), valid_joints (B,21), valid_mano, valid_verts,
-    valid_visibility (B). What is unknown is 0 and its mask is 0.
+    valid_visibility (B). What is unknown is 0 and its mask is 0. With frames > 1 each of these
+    labels also stands under frame_NAME (B,T,…) for all frames, frame 0 the current one.
     Raises UnknownName for a box source or rule, DataError when the split lacks the box's column.
     """
 
@@ -48,6 +52,8 @@ class Samples:
         hand: Hand,
         frames: int = 1,
         frame_step: int = 1,
+        frame_rule: str = "clean",
+        frame_jitter: int = 0,
         box_source: str = "visible_mask",
         box_factor: float = crop.FACTOR,
         augment: Augmentation | None = None,
@@ -56,16 +62,20 @@ class Samples:
         seed: int = 0,
         images: bool = True,
         pictures: str = "exact",
+        hands: Hands | None = None,
     ) -> None:
         self.split, self.crop_px, self.hand = split, crop_px, hand
+        chosen = split.hands if hands is None else hands
         self.box_source, self.box_factor = box_source, box_factor
         self.augment, self.seed, self.images = augment, seed, images
         self.cutter = Cutter(split, crop_px, pictures)
-        self.rows, self.is_left = np.asarray(split.hands.row), np.asarray(split.hands.is_left)
+        self.rows, self.is_left = np.asarray(chosen.row), np.asarray(chosen.is_left)
         self.ids = np.asarray(split.columns["id"])
         self.image_size = np.asarray(split.columns["image_size"])
         self.K = np.nan_to_num(np.asarray(split.columns["K"], np.float64))
-        self.frame_rows = earlier_rows(split.columns, self.rows, frames, frame_step)
+        self.neighbours = Neighbours(
+            split.columns, self.rows, self.is_left, frames, frame_step, frame_rule, frame_jitter
+        )
         self.boxes = self._tight_boxes()
         self.labels = self._read_labels(visibility_rule) if labels else {}
 
@@ -75,7 +85,7 @@ class Samples:
     @property
     def whole_images(self) -> int:
         """How many samples have no box in their current frame and so show the whole image."""
-        return int(np.isnan(self.boxes[:, 0, 0]).sum())
+        return int(np.isnan(self.boxes[self.is_left.astype(int), self.rows, 0]).sum())
 
     def names(self, indices: NDArray) -> list[str]:
         """The image id of samples, with the hand's side."""
@@ -91,7 +101,8 @@ class Samples:
         index = np.asarray(indices, np.int64)
         drawn = draw(self.augment, self.seed, epoch, index)
         left, rows = self.is_left[index], self.rows[index]
-        matrices = self._matrices(index, drawn)
+        frame_rows, sides, hands = self.neighbours.of(index, self.seed, epoch)
+        matrices = self._matrices(frame_rows, sides, drawn)
         batch: Batch = {
             "index": index,
             "is_left": left,
@@ -101,28 +112,47 @@ class Samples:
             ),
         }
         if self.images:
-            batch |= self.cutter.cut(self.frame_rows[index], matrices, drawn)
+            batch |= self.cutter.cut(frame_rows, matrices, drawn)
         if self.labels:
-            batch |= self._labels(index, matrices[:, 0], drawn)
+            batch |= self._labels(hands, matrices, drawn)
         return batch
 
-    def _matrices(self, index: NDArray, drawn: Draw) -> NDArray:
-        """Affine matrices (B,T,2,3): pixels of each frame -> pixels of the crop."""
+    def _matrices(self, rows: NDArray, sides: NDArray, drawn: Draw) -> NDArray:
+        """Affine matrices (B,T,2,3): pixels of each frame (B,T) -> pixels of the crop."""
         matrices = []
-        for t in range(self.frame_rows.shape[1]):
-            boxes = crop.jitter(self.boxes[index, t], drawn.shift, drawn.box_scale)
-            sizes = self.image_size[self.frame_rows[index, t]]
-            centre, side, _ = crop.square(boxes, sizes, self.box_factor)
-            turn, left = drawn.rotation, self.is_left[index]
+        tight = self.boxes[sides, rows]
+        # an earlier frame without a box takes that of the current frame
+        tight = np.where(np.isnan(tight), tight[:, :1], tight)
+        for t in range(rows.shape[1]):
+            boxes = crop.jitter(tight[:, t], drawn.shift, drawn.box_scale)
+            centre, side, _ = crop.square(boxes, self.image_size[rows[:, t]], self.box_factor)
+            turn, left = drawn.rotation, sides[:, t] == 1
             matrices.append(crop.affine(centre, side * drawn.scale, self.crop_px, turn, left))
         return np.stack(matrices, 1)
 
-    def _labels(self, index: NDArray, matrices: NDArray, drawn: Draw) -> Batch:
+    def _labels(self, hands: NDArray, matrices: NDArray, drawn: Draw) -> Batch:
+        """Labels of hands (B,T) in their crops: of the current frame, and of all if T > 1."""
+        count, frames = hands.shape
+        flat = self._of_hands(
+            hands.ravel(), matrices.reshape(-1, 2, 3), np.repeat(drawn.rotation, frames)
+        )
+        found = {
+            name: array.reshape(count, frames, *array.shape[1:]) for name, array in flat.items()
+        }
+        # a painted occluder hides the current frame alone
+        found["valid_visibility"][:, 0] *= drawn.occluder[:, 0] < 0
+        current = {name: array[:, 0] for name, array in found.items()}
+        return current | ({f"frame_{k}": v for k, v in found.items()} if frames > 1 else {})
+
+    def _of_hands(self, index: NDArray, matrices: NDArray, rotation: NDArray) -> Batch:
+        """Labels of hands index (B,), turned by rotation (B,); 0 and masked where index is -1."""
         known = {name: column[index] for name, column in self.labels.items()}
+        for name in known if (index < 0).any() else ():
+            known[name][index < 0] = 0
         if "verts_m" not in known:
             known["verts_m"] = self._pose(known["pose"], known["shape"], known["valid_verts"])
-        if np.any(drawn.rotation):
-            turn = crop.about_z(drawn.rotation)
+        if np.any(rotation):
+            turn = crop.about_z(rotation)
             back = turn.astype(np.float32).transpose(0, 2, 1)
             for name in ("joints_m", "verts_m"):
                 known[name] = known[name] @ back
@@ -131,7 +161,6 @@ class Samples:
         known["joints_crop"] = (
             crop.transform(known.pop("joints_px"), matrices) / self.crop_px
         ).astype(np.float32)
-        known["valid_visibility"] = known["valid_visibility"] * (drawn.occluder[:, 0] < 0)
         return known
 
     def _pose(self, pose: NDArray, shape: NDArray, valid: NDArray) -> NDArray[np.float32]:
@@ -147,7 +176,7 @@ class Samples:
         return np.stack([columns[f"right/{name}"], columns[f"left/{name}"]])
 
     def _tight_boxes(self) -> NDArray[np.float32]:
-        """Boxes (M,T,4) px; an earlier frame without one takes that of the current frame."""
+        """Boxes (2,N,4) px of the right and the left hand of every image; NaN where none."""
         name = crop.SOURCES.get(self.box_source, "joints_px")
         sides = self._side(name)
         if sides is None:
@@ -156,9 +185,7 @@ class Samples:
                 "choose another box source, for example -o box_source=gt_joints"
             )
         shifted = np.arange(sides.shape[1]) * 2
-        table = np.stack([crop.tight_boxes(self.box_source, sides[s], shifted + s) for s in (0, 1)])
-        boxes = table[self.is_left.astype(int)[:, None], self.frame_rows]
-        return np.where(np.isnan(boxes), boxes[:, :1], boxes)
+        return np.stack([crop.tight_boxes(self.box_source, sides[s], shifted + s) for s in (0, 1)])
 
     def _read_labels(self, rule: str) -> dict[str, NDArray]:
         """All labels (M,…), mirrored to right hands, wrist-relative, gaps filled with 0."""
@@ -233,25 +260,6 @@ class Samples:
 
 def _mask(flags: NDArray) -> NDArray[np.float32]:
     return flags.astype(np.float32)
-
-
-def earlier_rows(columns: Any, rows: NDArray, frames: int, step: int) -> NDArray[np.int64]:
-    """Rows (M,T) of the current frame and T-1 earlier ones of the same sequence and camera.
-
-    Steps run along `order` within one gap-free clip; before its first frame that one is repeated.
-    """
-    if frames == 1:
-        return rows[:, None].astype(np.int64)
-    keys = [np.asarray(columns[name]) for name in ("order", "clip", "camera", "sequence")]
-    by_time = np.lexsort(keys)  # last key first
-    group = np.stack(keys[1:])[:, by_time]
-    new = np.r_[True, (group[:, 1:] != group[:, :-1]).any(0)]
-    first = np.maximum.accumulate(np.where(new, np.arange(len(by_time)), 0))
-    place = np.empty(len(by_time), np.int64)
-    place[by_time] = np.arange(len(by_time))
-    here = place[rows]
-    back = here[:, None] - step * np.arange(frames)
-    return by_time[np.maximum(back, first[here][:, None])]
 
 
 def turn_pose(pose: NDArray, turn: NDArray) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ SCHEDULES = ("cosine", "multistep", "constant")
 CHOICES = ("last", "best")
 ON_NONFINITE = ("stop", "skip")
 WAYS = ("exact", "fast")
+FRAME_RULES = ("clean", "released")
 PRECISIONS = ("fp32", "bf16", "fp16")
 VALIDATIONS = ("split", "recordings", "released")
 NORMS = ("local", "sync", "frozen")
@@ -36,7 +37,8 @@ class Recipe:
     clip: largest gradient norm, 0 none. augmentation: fields of augment.Augmentation, empty for
     none. validate_every: steps, 0 for a quarter of the run. validation: the data's own split, or
     held out by selection.held_out. checkpoint: "last", or "best" on validation. pictures: exact
-    interpolation, or fast in bytes (patches.py). label: ends the folder's name. options go to
+    interpolation, or fast in bytes (patches.py). frame_step, frame_rule, frame_jitter: earlier
+    frames of methods that see several (neighbours.py). label: ends the folder's name. options go to
     the method, over its preset's and variant's. backbone: the SHA-256 of the file the backbone
     started from; start: name and SHA-256 of the run that all weights started from; "" for none.
     on_nonfinite: stop or skip the step.
@@ -62,6 +64,8 @@ class Recipe:
     box_source: str = "visible_mask"
     box_factor: float = FACTOR
     frame_step: int = 1
+    frame_rule: str = "clean"
+    frame_jitter: int = 0
     pictures: str = "exact"
     visibility_rule: str = "released"
     validate_every: int = 0
@@ -96,6 +100,7 @@ LIMITED = {
     "on_nonfinite": ON_NONFINITE,
     "box_source": tuple(SOURCES),
     "pictures": WAYS,
+    "frame_rule": FRAME_RULES,
     "precision": PRECISIONS,
     "batch_norm": NORMS,
     "scale_lr": SCALINGS,

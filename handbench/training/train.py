@@ -19,6 +19,7 @@ from handbench.store import Split, open_split
 from handbench.training.batch import Samples, to_torch
 from handbench.training.distributed import team
 from handbench.training.loader import batches, once
+from handbench.training.pairs import kind_of
 from handbench.training.recipe import Recipe, differences, from_dict, to_toml
 from handbench.training.runs import TRAIN, Run, data_split, run_of
 from handbench.training.selection import held_out, own_split
@@ -164,12 +165,14 @@ def clear(run: Run) -> None:
 def samples_for(recipe: Recipe, method: Any, split: str, training: bool) -> Samples:
     """A split's samples as the recipe and the method want them."""
     opened = open_split(split)
-    return Samples(
+    return kind_of(method)(
         opened,
         method.crop_px,
         hand_of(opened),
         frames=method.frames,
         frame_step=recipe.frame_step,
+        frame_rule=recipe.frame_rule,
+        frame_jitter=recipe.frame_jitter if training else 0,
         box_source=recipe.box_source,
         box_factor=recipe.box_factor,
         augment=recipe.augment if training else None,
