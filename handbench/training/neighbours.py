@@ -76,10 +76,8 @@ class Neighbours:
         short[:, 0] = 0
         return short
 
-    def told(self) -> int | str:
-        """For protocols: how many frames, and of several the rule and how far back it reaches."""
-        if self.frames == 1:
-            return 1
+    def told(self) -> str:
+        """For protocols: how many frames, by which rule and how far back."""
         return f"{self.frames} ({self.rule}: {', '.join(str(-back) for back in self.back)})"
 
 

@@ -116,7 +116,7 @@ def conditions(
         "seed": recipe.seed,
         "data": samples.split.name,
         "inputs": ", ".join(method.inputs) or "none",
-        "frames": samples.neighbours.told(),
+        "frames": samples.neighbours.told() if method.frames > 1 else 1,
         "crop_px": method.crop_px,
         "box_source": f"{samples.box_source} x {samples.box_factor:g}",
         "whole_images": samples.whole_images,
