@@ -26,8 +26,8 @@ from handbench.datasets.interhand26m_files import (
     read_ids,
     read_joints,
 )
-from handbench.datasets.interhand26m_hands import Fits, Skip, read_hands
-from handbench.datasets.jpeg import is_black, jpeg_size
+from handbench.datasets.interhand26m_hands import Fits, read_hands
+from handbench.datasets.jpeg import Skip, read_picture
 from handbench.datasets.trees import check_root
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
@@ -252,7 +252,7 @@ class InterHand26M:
         key, image = plan.key, plan.key["images"][i]
         note = key["annotations"][i]
         number, size = int(image["frame"]), tuple(image["size"].tolist())
-        data = _read_image(path, size)
+        data = read_picture(path, size)
         moment = read_joints(self.files["joints"]).get(key["capture"], number)
         if moment is None:
             raise Skip(f"moment not in {self.files['joints'].name}")
@@ -290,22 +290,6 @@ class InterHand26M:
                 "box_official_px": note["bbox"].astype(np.float32),
             },
         )
-
-
-def _read_image(path: Path, size: tuple[int, int]) -> bytes:
-    """The bytes as shipped. Raises Skip for what cannot be used."""
-    try:
-        data = path.read_bytes()
-        found = jpeg_size(data)
-        if found != size:
-            raise Skip("size of the picture differs from data.json")
-        if is_black(data):
-            raise Skip("picture all black")
-    except FileNotFoundError:
-        raise Skip("picture missing") from None
-    except DataError as error:
-        raise Skip(str(error)) from None
-    return data
 
 
 def _plan(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handbench import frames
 from handbench.datasets.interhand26m_files import NOT_TOLD, SIDES
+from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError
 from handbench.hand import Hand
 from handbench.records import HandRecord, Mesh
@@ -18,10 +19,6 @@ from handbench.rigid import move_hand
 
 FILES = {"right": "MANO_RIGHT.pkl", "left": "MANO_LEFT.pkl"}
 REGRESSOR = "J_regressor_mano_ih26m.npy"  # the release's own, beside the user's MANO files
-
-
-class Skip(Exception):
-    """Why one frame is left out."""
 
 
 def read_hands(moment: Any, note: Any, T: NDArray, K: NDArray) -> dict[str, HandRecord | None]:

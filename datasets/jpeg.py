@@ -1,5 +1,7 @@
 """Cheap checks of JPEG bytes, so that a broken download is found without decoding every picture."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,26 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
 BLACK_BYTES = 8192  # an all-black 512 x 334 picture takes about 3 kB, a photograph 10 kB and more
+
+
+class Skip(Exception):
+    """Why a reader leaves one frame out; counted, or with --strict an error."""
+
+
+def read_picture(path: Path, size: tuple[int, int]) -> bytes:
+    """The bytes of a JPEG of that size (w, h), as shipped. Raises Skip for what cannot be used."""
+    try:
+        data = path.read_bytes()
+        found = jpeg_size(data)
+        if found != size:
+            raise Skip("picture is {} x {}, expected {} x {}".format(*found, *size))
+        if is_black(data):
+            raise Skip("picture all black")
+    except FileNotFoundError:
+        raise Skip("picture missing") from None
+    except DataError as error:
+        raise Skip(str(error)) from None
+    return data
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:

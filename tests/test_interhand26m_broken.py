@@ -32,7 +32,10 @@ def first_image(tree: Path) -> Path:
         (lambda p: p.write_bytes(p.read_bytes()[:3000]), "JPEG cut short"),
         (lambda p: p.write_bytes(b"no picture"), "no JPEG"),
         (lambda p: p.write_bytes(b""), "empty file"),
-        (lambda p: shutil.copy(sorted(p.parents[1].rglob("cam41*/*.jpg"))[0], p), "size of the"),
+        (
+            lambda p: shutil.copy(sorted(p.parents[1].rglob("cam41*/*.jpg"))[0], p),
+            "picture is 512 x 334, expected",
+        ),
         (lambda p: p.write_bytes(black(334, 512)), "picture all black"),
     ],
 )
