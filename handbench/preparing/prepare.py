@@ -215,8 +215,11 @@ def _write_index(job: Job, tasks: Sequence[Task], advice: str) -> None:
 
 
 def _balance(columns: Columns, hand: Hand) -> dict[str, Any]:
-    """How both label rules divide the labelled hands, and how far they agree."""
-    labelled = [columns[f"{side}/visibility/source"] > 0 for side in SIDES]
+    """How both label rules divide the annotated hands, and how far they agree."""
+    labelled = [
+        (columns[f"{side}/visibility/source"] > 0) & (columns[f"{side}/present"] == 1)
+        for side in SIDES
+    ]
     if not any(mask.any() for mask in labelled):
         return {}
     counts, shares = (
