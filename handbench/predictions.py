@@ -80,11 +80,16 @@ class Predictions:
 
 @contextmanager
 def writing(
-    path: str | Path, rows: int, arrays: Sequence[str], attributes: Mapping[str, Any]
+    path: str | Path,
+    rows: int,
+    arrays: Sequence[str],
+    attributes: Mapping[str, Any],
+    images: int = 0,
 ) -> Iterator[Any]:
     """Write a prediction file batch by batch: yields add(id, **arrays), which appends rows.
 
-    The file appears under its name only when the block ends well and all rows have come.
+    arrays: names of HAND_ARRAYS, and of IMAGE_ARRAYS for `images` pictures; add then takes these
+    and their image_id (n,) too, for other rows than the hands'. The file appears under its name only when the block ends well and all rows have come.
     """
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         own = {"format": FORMAT, "format_version": FORMAT_VERSION, "root_source": "none"}
@@ -92,20 +97,33 @@ def writing(
         ids = file.create_dataset("id", (rows,), h5py.string_dtype())
         columns = {}
         for name in dict.fromkeys((*REQUIRED, *arrays)):
+            if name in IMAGE_ARRAYS:
+                continue
             shape, kind = HAND_ARRAYS[name]
             columns[name] = file.create_dataset(name, (rows, *shape), kind)
-        done = 0
+        pictures = {}
+        for name in (each for each in arrays if each in IMAGE_ARRAYS):
+            shape, kind = IMAGE_ARRAYS[name]
+            pictures[name] = file.create_dataset(name, (images, *shape), kind)
+        if pictures:
+            pictures["image_id"] = file.create_dataset("image_id", (images,), h5py.string_dtype())
+        done = seen = 0
 
         def add(id: Sequence[str] | NDArray, **values: NDArray) -> None:
-            nonlocal done
+            nonlocal done, seen
             stop = done + len(id)
             ids[done:stop] = np.asarray(id, dtype=object)
             for name, column in columns.items():
                 column[done:stop] = values[name]
             done = stop
+            if pictures:
+                stop = seen + len(values["image_id"])
+                for name, column in pictures.items():
+                    column[seen:stop] = values[name]
+                seen = stop
 
         yield add
-        if done != rows:
+        if (done, seen) != (rows, images if pictures else 0):
             raise DataError(f"{path}: {done} of {rows} predictions came; the file was not kept")
 
 
