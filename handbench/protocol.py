@@ -24,6 +24,7 @@ METHOD_CONDITIONS = {
     "initialisation": "initialisation",
     "training_data": "training data",
     "checkpoint_rule": "checkpoint",
+    "trained_in": "training batches",
 }
 OFFICIAL_MESH = (
     *("mpjpe_mm", "pa_mpjpe_mm", "st_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm"),

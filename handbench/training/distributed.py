@@ -54,6 +54,14 @@ class Team:
         distributed.all_gather_object(found, value)
         return found
 
+    def collect(self, value: Any) -> list[Any]:
+        """In the first process what `gather` gives, in the others their own value alone."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.size if self.first else None
+        distributed.gather_object(value, found)
+        return [value] if found is None else found
+
     def wait(self) -> None:
         """Until all processes have come here."""
         if self.size > 1:

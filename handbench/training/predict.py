@@ -1,5 +1,7 @@
 """A trained run's predictions for a prepared split, written batch by batch."""
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,17 @@ from numpy.typing import NDArray
 from handbench import checkpoint, files, hand_layer, predictions
 from handbench.console import progress, say
 from handbench.errors import HandbenchError
-from handbench.training.batch import Batch, Samples, to_torch, unmirror
+from handbench.training.batch import Samples, to_torch
+from handbench.training.distributed import team
 from handbench.training.loader import batches, once
+from handbench.training.outputs import native
 from handbench.training.recipe import Recipe
-from handbench.training.runs import TEST, TRAIN, VAL, Run, data_split
+from handbench.training.runs import TEST, TRAIN, Run, data_split
+from handbench.training.selection import described
 from handbench.training.train import pick_device, samples_for
 
 BATCH = 64
 PICTURE_KEYS = ("image", "K_crop", "is_left")  # a batch has these without any ground truth
-OPTIONAL = ("verts_m", "visibility", "hand_score")  # outputs kept when a method gives them
 
 
 def predict(
@@ -66,38 +70,39 @@ def write(
     attributes: dict[str, Any],
     advance: Any = lambda steps: None,
 ) -> None:
-    """Runs the method over all samples in order into a prediction file, never all in memory."""
+    """Runs the method over all samples in order into a prediction file, never all in memory.
 
-    def made() -> Any:
-        for arrays in batches(samples, once(len(samples), BATCH)):
+    In a team every process predicts each size-th batch, and the first one writes them all.
+    """
+    stream = made(method, samples, device)
+    if not team().first:
+        for _ in stream:
+            pass
+        return
+    first = next(stream)
+    kept = [name for name in first[1] if name in predictions.HAND_ARRAYS]
+    with predictions.writing(path, len(samples), kept, attributes) as add:
+        for index, hands in chain([first], stream):
+            add(samples.ids[samples.rows[index]], **hands)
+            advance(len(index))
+
+
+def made(
+    method: Any, samples: Samples, device: torch.device
+) -> Iterator[tuple[NDArray, dict[str, NDArray]]]:
+    """Yields (index (B,), hands) batch by batch in the order of the samples.
+
+    In a team the first process gets all batches, the others their own.
+    """
+    parts = [*once(len(samples), BATCH)]
+    mine = batches(samples, parts[team().rank :: team().size])
+    for _ in range(-(-len(parts) // team().size)):
+        done = None
+        for arrays in islice(mine, 1):
             batch = to_torch({key: arrays[key] for key in method.inputs}, device)
             batch.setdefault("is_left", torch.from_numpy(arrays["is_left"]))
-            yield arrays, method(batch)
-
-    stream = made()
-    first = next(stream)
-    kept = [name for name in OPTIONAL if first[1].get(name) is not None]
-    with predictions.writing(path, len(samples), kept, attributes) as add:
-        for arrays, out in _chain(first, stream):
-            add(samples.ids[samples.rows[arrays["index"]]], **native(arrays, out, kept))
-            advance(len(arrays["index"]))
-
-
-def _chain(first: Any, rest: Any) -> Any:
-    yield first
-    yield from rest
-
-
-def native(arrays: Batch, out: dict[str, torch.Tensor], kept: list[str]) -> dict[str, NDArray]:
-    """A method's outputs as the file has them: wrist-relative, un-mirrored."""
-    left = arrays["is_left"]
-    joints = out["joints_m"].float().cpu().numpy()
-    values = {"is_left": left, "joints_m": unmirror(joints - joints[:, :1], left)}
-    for name in kept:
-        value = out[name].float().cpu().numpy()
-        # the mesh belongs to the same wrist as the joints
-        values[name] = unmirror(value - joints[:, :1], left) if name == "verts_m" else value
-    return values
+            done = arrays["index"], native(arrays, method(batch), samples.crop_px)
+        yield from (each for each in team().collect(done) if each is not None)
 
 
 def conditions(
@@ -107,7 +112,7 @@ def conditions(
 
     A method with `conditions()` adds its own, or says more of one, as of an input's source.
     """
-    rule = "last" if recipe.checkpoint == "last" else f"best on {data_split(recipe.data, VAL)}"
+    rule = "closed form" if hasattr(method, "fit") else described(recipe)
     return {
         "root_source": "none",
         "method": recipe.method,
@@ -123,13 +128,26 @@ def conditions(
         "initialisation": initialisation(recipe),
         "training_data": data_split(recipe.data, TRAIN),
         "steps": state["step"],
-        "checkpoint_rule": "closed form" if hasattr(method, "fit") else rule,
+        "checkpoint_rule": rule + (f", averaged (decay {recipe.ema:g})" if recipe.ema else ""),
+        "trained_in": trained_in(recipe, len(state.get("rng", [1]))),
         "checkpoint_sha256": files.sha256(state["path"]),
         "parameters": sum(p.numel() for p in method.parameters()),
         "hand_model": f"{samples.hand.kind} {samples.hand.sha256}",
         "hand_layer": hand_layer.chosen(),
         **(method.conditions() if hasattr(method, "conditions") else {}),
     }
+
+
+def trained_in(recipe: Recipe, processes: int) -> str:
+    """Numbers and batches of training, as `fp32, batch 32` with what batch norm saw of it."""
+    parts = processes * recipe.accumulate
+    told = f"{recipe.precision}, batch {recipe.batch}"
+    norm = {
+        "local": f"batch norm un-synchronised over {parts} parts" if parts > 1 else "",
+        "sync": "batch norm synchronised over processes" if processes > 1 else "",
+        "frozen": "batch norm frozen",
+    }[recipe.batch_norm]
+    return f"{told}, {norm}" if norm else told
 
 
 def initialisation(recipe: Recipe) -> str:
