@@ -37,7 +37,8 @@ class HandRecord:
     joints_m (21,3) m and joints_px (21,2); joints_valid (21,) bit 1 annotated, bit 2 inside the
     image; joints_kind 0 MANO kinematics, 1 regressed, 2 triangulated, 3 motion capture;
     mano_pose (48,) axis-angle with the mean pose included, mano_shape (10,), mano_trans_m (3,);
-    box_px (4,) tight x y w h; box_source 1 joints, 2 vertices, 3 official, 4 mask.
+    box_px (4,) tight x y w h; box_source 1 joints, 2 vertices, 3 official, 4 mask;
+    box_visible_px (4,) from an official segmentation (occlusion labels replace it).
     """
 
     joints_m: NDArray
@@ -50,6 +51,7 @@ class HandRecord:
     mano_valid: int = 0
     box_px: NDArray | None = None
     box_source: int = 0
+    box_visible_px: NDArray | None = None
     present: int = 1
     fit_error_mm: float = float("nan")
     verts_m: NDArray | None = None
