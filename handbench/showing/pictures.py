@@ -80,8 +80,11 @@ def object_mssd_mm(
 
 def shapes_of(split: Split, predictions: Predictions) -> dict[str, Shape]:
     """Object name -> Shape, as the split's reader knows them; only where poses were predicted."""
-    if "object/T_camera" not in predictions.per_image:
-        return {}
+    return object_shapes(split) if "object/T_camera" in predictions.per_image else {}
+
+
+def object_shapes(split: Split) -> dict[str, Shape]:
+    """Object name -> Shape, as the split's reader knows them; none where it knows none."""
     name = str(split.attributes.get("dataset", ""))
     reader = load("dataset", name) if name in table("dataset") else None
     make = getattr(reader, "object_shape", None)

@@ -14,7 +14,7 @@ from handbench.errors import HandbenchError
 from handbench.training.batch import Samples, to_torch
 from handbench.training.distributed import team
 from handbench.training.loader import batches, once
-from handbench.training.outputs import native
+from handbench.training.pairs import counts, rows_of
 from handbench.training.recipe import Recipe
 from handbench.training.runs import TEST, TRAIN, Run, data_split
 from handbench.training.selection import described
@@ -80,17 +80,19 @@ def write(
             pass
         return
     first = next(stream)
-    kept = [name for name in first[1] if name in predictions.HAND_ARRAYS]
-    with predictions.writing(path, len(samples), kept, attributes) as add:
-        for index, hands in chain([first], stream):
-            add(samples.ids[samples.rows[index]], **hands)
+    known = predictions.HAND_ARRAYS | predictions.IMAGE_ARRAYS
+    kept = [name for name in first[1] if name in known]
+    rows, images = counts(samples)
+    with predictions.writing(path, rows, kept, attributes, images) as add:
+        for index, found in chain([first], stream):
+            add(**found)
             advance(len(index))
 
 
 def made(
     method: Any, samples: Samples, device: torch.device
 ) -> Iterator[tuple[NDArray, dict[str, NDArray]]]:
-    """Yields (index (B,), hands) batch by batch in the order of the samples.
+    """Yields (index (B,), pairs.rows_of) batch by batch in the order of the samples.
 
     In a team the first process gets all batches, the others their own.
     """
@@ -101,7 +103,7 @@ def made(
         for arrays in islice(mine, 1):
             batch = to_torch({key: arrays[key] for key in method.inputs}, device)
             batch.setdefault("is_left", torch.from_numpy(arrays["is_left"]))
-            done = arrays["index"], native(arrays, method(batch), samples.crop_px)
+            done = arrays["index"], rows_of(samples, arrays, method(batch))
         yield from (each for each in team().collect(done) if each is not None)
 
 
