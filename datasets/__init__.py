@@ -7,6 +7,7 @@ if __name__ == "datasets":
     raise ImportError("this folder is handbench.datasets, seen from a checkout on sys.path")
 
 TABLE = {
+    "dexycb": "handbench.datasets.dexycb:DexYCB",
     "interhand26m": "handbench.datasets.interhand26m:InterHand26M",
     "synthetic": "handbench.datasets.synthetic:Synthetic",
 }

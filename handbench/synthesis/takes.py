@@ -11,9 +11,7 @@ or index is the writer's to choose.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -30,12 +28,12 @@ from handbench.synthesis.likeness import LOOKALIKES, object_mesh
 from handbench.synthesis.motion import HandTrack
 from handbench.synthesis.occluder import pose_mesh
 from handbench.synthesis.partner import draw_partner
-from handbench.synthesis.render import Stage, render
+from handbench.synthesis.render import Stage
 from handbench.synthesis.scene import Camera, make_object, open_hand, seeded
 from handbench.synthesis.shots import hand_record
+from handbench.synthesis.snapshot import develop, draw_front, drawn_side
 
 FILL = 0.42  # a hand's length over the shorter side of the picture
-MOST_PX = 800  # larger pictures are drawn smaller and enlarged
 WANDER_DEG = 12.0  # of the wrist during a take
 
 
@@ -120,16 +118,26 @@ def subject_shape(subject: int, seed: int = 0) -> NDArray[np.float64]:
     return drawn.astype(np.float32).astype(np.float64)
 
 
-def draw_owners(scene: Scene) -> NDArray[np.int16]:
-    """Which mesh of the scene each pixel (h,w) shows, -1 none: what segmentations follow from."""
+def draw_layers(scene: Scene) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """What each pixel (h,w) shows: the number of the scene's mesh, -1 none, and its depth in m.
+
+    Segmentations and depth pictures follow from these; depth is 0 where there is no mesh.
+    """
+    shape = scene.size[::-1]
     if not scene.meshes:
-        return np.full(scene.size[::-1], -1, np.int16)
+        return np.full(shape, -1, np.int16), np.zeros(shape, np.float32)
     starts = np.cumsum([0, *(len(mesh.verts_m) for mesh in scene.meshes)])
     faces = np.concatenate([m.faces + start for m, start in zip(scene.meshes, starts)])
     owner = np.repeat(np.arange(len(scene.meshes)), [len(m.faces) for m in scene.meshes])
     verts = np.concatenate([mesh.verts_m for mesh in scene.meshes])
-    face, _ = face_ids(verts, faces, scene.K, scene.size)
-    return np.where(face >= 0, owner[face], -1).astype(np.int16)
+    face, depth = face_ids(verts, faces, scene.K, scene.size)
+    shown = face >= 0
+    return np.where(shown, owner[face], -1).astype(np.int16), np.where(shown, depth, 0)
+
+
+def draw_owners(scene: Scene) -> NDArray[np.int16]:
+    """Which mesh of the scene each pixel (h,w) shows, -1 none."""
+    return draw_layers(scene)[0]
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,7 @@ class _Staged:
         self, name: str, camera: Camera, size: tuple[int, int], seed: int, quality: int
     ) -> Iterator[Shot]:
         take, rng = self.take, seeded(seed, self.take.name, name)
-        backdrop = draw_background(SPLITS[rng.integers(3)], _drawn(size)[1], rng)
+        backdrop = draw_background(SPLITS[rng.integers(3)], drawn_side(size), rng)
         style = replace(film.draw_film(rng), quality=quality, blur_px=0.0)
         tracks = [track.moved(camera.T_world_camera) for track in self.tracks]
         stages: dict[bool, Stage] = {}
@@ -205,8 +213,8 @@ class _Staged:
             meshes = _meshes(seen, t, objects)
             if meshes and there not in stages:
                 stages[there] = self._stage(seen)
-            front = _draw(stages.get(there), _bodies(seen, t, objects), camera.K, size)
-            image = _develop(front, backdrop, size, style, rng)
+            front = draw_front(stages.get(there), _bodies(seen, t, objects), camera.K, size)
+            image = develop(front, backdrop, size, style, rng)
             records = {
                 "left" if track.hand.is_left else "right": hand_record(track, t, camera.K, size)
                 for track in seen
@@ -303,47 +311,3 @@ def _bodies(tracks: list[HandTrack], t: int, objects: tuple[ObjectRecord, ...]) 
     """Vertices of all that is in the picture: each hand and its arm, then the objects."""
     bodies = [points for track in tracks for points in (track.verts_m[t], track.arm_m[t])]
     return bodies + [pose_mesh(object_mesh(each.name), each.T_camera) for each in objects]
-
-
-def _drawn(size: tuple[int, int]) -> tuple[int, int]:
-    """By how much a picture is reduced for drawing, and the side of the square it is cut from."""
-    step = -(-max(size) // MOST_PX)
-    return step, -(-max(size) // step)
-
-
-def _draw(
-    stage: Stage | None, bodies: list[NDArray], K: NDArray, size: tuple[int, int]
-) -> NDArray[np.float32]:
-    """The take's foreground (s,s,4) in a square whose upper left part is the picture."""
-    step, side = _drawn(size)
-    if stage is None:
-        return np.zeros((side, side, 4), np.float32)
-    small = K.copy()
-    small[:2, 2] += 0.5
-    small[:2] /= step
-    small[:2, 2] -= 0.5
-    return render(stage, bodies, small, side).front
-
-
-def _develop(
-    front: NDArray,
-    back: NDArray,
-    size: tuple[int, int],
-    style: film.Film,
-    rng: np.random.Generator,
-) -> bytes:
-    """JPEG bytes of the picture at its full size."""
-    step, side = _drawn(size)
-    cut = slice(0, -(-size[1] // step)), slice(0, -(-size[0] // step))
-    front, back = np.ascontiguousarray(front[cut]), np.ascontiguousarray(back[cut])
-    if step > 1:
-        front, back = (
-            cv2.resize(layer, None, fx=step, fy=step)[: size[1], : size[0]]
-            for layer in (front, back)
-        )
-    return film.develop(front, back, style, _noise(max(size) + 64), rng)
-
-
-@lru_cache(maxsize=2)
-def _noise(size: int) -> NDArray[np.float32]:
-    return film.make_noise(size=size)
