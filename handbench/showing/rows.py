@@ -19,7 +19,8 @@ TINY_NOTE = (
 
 
 def label(result: Result) -> str:
-    """The name of a row: method, variant where it is not the full one, seed where it is not 0."""
+    """The name of a row: method, variant where it is not the full one, seed where it is not 0,
+    and what the method says of itself, as that it is our reconstruction."""
     made = result.provenance["predictions"]
     name = str(made.get("method", result.provenance.get("name", "predictions")))
     if made.get("variant", "full") != "full":
@@ -28,7 +29,7 @@ def label(result: Result) -> str:
         name += f" ({made['seeds']} seeds)"
     elif made.get("seed", 0):
         name += f" (seed {made['seed']})"
-    return name
+    return f"{name} ({made['status']})" if "status" in made else name
 
 
 def tier(result: Result) -> str:
