@@ -7,4 +7,6 @@ TABLE = {
     "handoccnet": "handbench.methods.handoccnet:HandOccNet",
     "handgcat": "handbench.methods.handgcat:HandGCAT",
     "occrobnet": "handbench.methods.occrobnet:OccRobNet",
+    "kypt_small": "handbench.methods.kypt_small:KyptSmall",
+    "cnn_sa": "handbench.methods.cnn_sa:CnnSa",
 }

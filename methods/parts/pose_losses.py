@@ -133,6 +133,7 @@ def corner_distance(
     """
     ours = corners[:, :1] @ turned.mT[:, None]
     theirs = corners @ true.mT[:, None]
+    ours = ours.expand_as(theirs)
     away = (ours - theirs).abs()
     if short:
         away = functional.smooth_l1_loss(10 * ours, 10 * theirs, reduction="none", beta=0.05)

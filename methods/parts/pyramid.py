@@ -27,6 +27,18 @@ class OnTrunk(nn.Module):
         return len(weights)
 
 
+class Trunk(OnTrunk):
+    """Images (B,3,S,S) -> the residual network's last map alone; `last` are its channels."""
+
+    def __init__(self, small: bool = False, width: int = 64) -> None:
+        super().__init__()
+        self.trunk = ResNet(small, width)
+        self.last = self.trunk.channels[-1]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.trunk(image)[-1]
+
+
 class Pyramid(OnTrunk):
     """Images (B,3,S,S) -> the map F, three (small: two) coarser levels, the trunk's last map.
 
