@@ -1,7 +1,6 @@
 """Figures of results: PCK curves, error over controlled occlusion and over time, training curves.
 
-Drawn on Agg canvases without pyplot, so nothing needs a display. Every figure is a PDF, a PNG and
-the CSV of the data behind it.
+Every figure is a PDF, a PNG and the CSV of the data behind it (canvas.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from handbench.files import replacing, write_text
 from handbench.result import Result
 from handbench.rules import LEVELS
 from handbench.scoring.curves import AUC_STEPS, pck, thresholds_mm
@@ -22,17 +16,14 @@ from handbench.scoring.seeds import pooled
 from handbench.scoring.stats import estimate
 from handbench.showing import onset
 from handbench.showing.breakdowns import Condition, has
+from handbench.showing.canvas import COLOURS, banded, canvas, decorate, save, style
 from handbench.showing.rows import by_boxes, label, ordered, stem
 from handbench.showing.tables import is_controlled
-
-# Okabe and Ito's palette, told apart by the colour-blind; line styles keep it apart in grey print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 
 def pck_curves(results: Sequence[Result], folder: Path) -> list[Path]:
     """PCK over 0-50 mm of all hands, wrist- and Procrustes-aligned; AUC in the legend."""
-    figure, axes = _figure(2, 1, (7.2, 3.1))
+    figure, axes = canvas(2, 1, (7.2, 3.1))
     limits = thresholds_mm()
     data: dict[str, object] = {"threshold_mm": limits}
     for axis, errors, title in (
@@ -42,16 +33,16 @@ def pck_curves(results: Sequence[Result], folder: Path) -> list[Path]:
         for index, each in enumerate(ordered(results)):
             curve = pck(each.per_sample[errors])
             area = float(np.trapezoid(curve, dx=1.0 / (AUC_STEPS - 1)))
-            axis.plot(limits, curve, **_style(index), label=f"{label(each)} ({area:.3f})")
+            axis.plot(limits, curve, **style(index), label=f"{label(each)} ({area:.3f})")
             data[f"{label(each)}, {title}"] = curve
-        _axis(axis, f"{title}, joints", "error threshold (mm)", "PCK")
+        decorate(axis, f"{title}, joints", "error threshold (mm)", "PCK")
         axis.legend(title="AUC", fontsize=7, title_fontsize=7, loc="lower right", frameon=False)
-    return _save(figure, folder / f"{stem(results)}_pck", pd.DataFrame(data))
+    return save(figure, folder / f"{stem(results)}_pck", pd.DataFrame(data))
 
 
 def pck_by_level(results: Sequence[Result], folder: Path) -> list[Path]:
     """One PCK panel for each occlusion level, with its number of hands."""
-    figure, axes = _figure(4, 1, (10.2, 2.9))
+    figure, axes = canvas(4, 1, (10.2, 2.9))
     limits = thresholds_mm()
     data: dict[str, object] = {"threshold_mm": limits}
     for number, (axis, level) in enumerate(zip(axes, LEVELS)):
@@ -60,9 +51,9 @@ def pck_by_level(results: Sequence[Result], folder: Path) -> list[Path]:
             chosen = each.per_sample["level"] == number
             if chosen.any():
                 curve = pck(each.per_sample["joint_errors_mm"][chosen])
-                axis.plot(limits, curve, **_style(index), label=label(each))
+                axis.plot(limits, curve, **style(index), label=label(each))
                 data[f"{label(each)}, {level} %"] = curve
-        _axis(
+        decorate(
             axis,
             f"{level} % occluded\n{count} hands",
             "threshold (mm)",
@@ -73,12 +64,12 @@ def pck_by_level(results: Sequence[Result], folder: Path) -> list[Path]:
         figure.legend(
             handles, names, loc="outside lower center", ncols=4, fontsize=7, frameon=False
         )
-    return _save(figure, folder / f"{stem(results)}_pck_by_level", pd.DataFrame(data))
+    return save(figure, folder / f"{stem(results)}_pck_by_level", pd.DataFrame(data))
 
 
 def error_over_occlusion(results: Sequence[Result], folder: Path) -> list[Path]:
     """MPJPE against the share covered by an added occluder: the same grasps at every share."""
-    figure, axes = _figure(1, 1, (4.6, 3.3))
+    figure, axes = canvas(1, 1, (4.6, 3.3))
     rows = []
     for index, each in enumerate(ordered(results)):
         targets = each.per_sample["controlled_target"]
@@ -90,21 +81,21 @@ def error_over_occlusion(results: Sequence[Result], folder: Path) -> list[Path]:
             )
             points.append((100 * target, found.value, found.low, found.high))
             rows.append((label(each), float(target), found.value, found.low, found.high, found.n))
-        _curve(axes[0], np.array(points), index, label(each))
-    _axis(axes[0], "", "hand pixels covered by the added occluder (%)", "MPJPE (mm)", unit=False)
+        banded(axes[0], np.array(points), index, label(each))
+    decorate(axes[0], "", "hand pixels covered by the added occluder (%)", "MPJPE (mm)", unit=False)
     axes[0].set_ylim(bottom=0)
     axes[0].legend(fontsize=7, frameon=False)
     names = ["method", "target", "mpjpe_mm", "low", "high", "n"]
-    return _save(figure, folder / f"{stem(results)}_error", pd.DataFrame(rows, columns=names))
+    return save(figure, folder / f"{stem(results)}_error", pd.DataFrame(rows, columns=names))
 
 
 def training_curve(log: Path, folder: Path, name: str) -> list[Path]:
     """Loss and validation error over steps from a run's log.csv."""
     data = pd.read_csv(log)
-    figure, axes = _figure(1, 1, (4.6, 3.0))
+    figure, axes = canvas(1, 1, (4.6, 3.0))
     axes[0].plot(data["step"], data["loss"], color=COLOURS[0], lw=1, label="loss")
     axes[0].set_yscale("log")
-    _axis(axes[0], name, "step", "loss", unit=False)
+    decorate(axes[0], name, "step", "loss", unit=False)
     handles = list(axes[0].get_lines())
     if "val_mpjpe_mm" in data and data["val_mpjpe_mm"].notna().any():
         known = data[data["val_mpjpe_mm"].notna()]
@@ -122,26 +113,26 @@ def training_curve(log: Path, folder: Path, name: str) -> list[Path]:
         right.tick_params(labelsize=7)
         handles += list(right.get_lines())
     axes[0].legend(handles=handles, fontsize=7, frameon=False)
-    return _save(figure, folder / f"training_{name.replace('/', '_')}", data)
+    return save(figure, folder / f"training_{name.replace('/', '_')}", data)
 
 
 def error_since_seen(results: Sequence[Result], folder: Path) -> list[Path]:
     """MPJPE beyond the uncovered twin's over frames since the hand was last seen."""
-    figure, axes = _figure(1, 1, (4.6, 3.3))
+    figure, axes = canvas(1, 1, (4.6, 3.3))
     spans, rows = [*onset.SINCE], []
     for index, each in enumerate(ordered(results)):
         points = []
         for span, found in onset.by_span(each.per_sample).items():
             points.append((spans.index(span), found.value, found.low, found.high))
             rows.append((label(each), span, *points[-1][1:], found.n))
-        _curve(axes[0], np.array(points).reshape(-1, 4), index, label(each))
+        banded(axes[0], np.array(points).reshape(-1, 4), index, label(each))
     axes[0].axhline(0, color="#777777", lw=0.8)
     axes[0].set_xticks(range(len(spans)), spans)
     y = "MPJPE beyond that without occluder (mm)"
-    _axis(axes[0], "", "frames since the hand was last seen", y, unit=False)
+    decorate(axes[0], "", "frames since the hand was last seen", y, unit=False)
     axes[0].legend(fontsize=7, frameon=False)
     names = ["method", "frames_since_seen", "mpjpe_mm_difference", "low", "high", "n"]
-    return _save(figure, folder / f"{stem(results)}_since_seen", pd.DataFrame(rows, columns=names))
+    return save(figure, folder / f"{stem(results)}_since_seen", pd.DataFrame(rows, columns=names))
 
 
 # condition on the results of one split, not a controlled one -> what draws it
@@ -161,48 +152,3 @@ def all_of(results: Sequence[Result], folder: Path) -> list[Path]:
         else:
             written += [p for fits, draw in DRAWERS if fits(group) for p in draw(group, folder)]
     return written
-
-
-def _curve(axis: Axes, points: NDArray, index: int, name: str) -> None:
-    """Values (K,4: x, value, low, high) with their interval as a band."""
-    x, value, low, high = points.T
-    axis.plot(x, value, marker="o", markersize=3, **_style(index), label=name)
-    axis.fill_between(x, low, high, color=COLOURS[index % len(COLOURS)], alpha=0.15, lw=0)
-
-
-def _figure(columns: int, rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(np.ravel(figure.subplots(rows, columns)))
-
-
-def _style(index: int) -> dict:
-    return {
-        "color": COLOURS[index % len(COLOURS)],
-        "linestyle": STYLES[index % len(STYLES)],
-        "lw": 1.5,
-    }
-
-
-def _axis(axis: Axes, title: str, x: str, y: str, unit: bool = True) -> None:
-    axis.set_title(title, fontsize=8)
-    axis.set_xlabel(x, fontsize=8)
-    axis.set_ylabel(y, fontsize=8)
-    axis.tick_params(labelsize=7)
-    axis.grid(alpha=0.25, lw=0.5)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    if unit:
-        axis.set_xlim(0, 50)
-        axis.set_ylim(0, 1)
-
-
-def _save(figure: Figure, stem: Path, data: pd.DataFrame) -> list[Path]:
-    """PDF and PNG without a date inside, so that the same results give the same bytes."""
-    paths = [stem.with_suffix(ending) for ending in (".pdf", ".png", ".csv")]
-    with replacing(paths[0]) as temporary:
-        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
-    with replacing(paths[1]) as temporary:
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
-    write_text(paths[2], data.to_csv(index=False))
-    return paths

@@ -1,0 +1,61 @@
+"""Figures without pyplot: nothing needs a display. Each is a PDF, a PNG and the CSV behind it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from handbench.files import replacing, write_text
+
+# Okabe and Ito's palette, told apart by the colour-blind; line styles keep it apart in grey print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+
+
+def banded(axis: Axes, points: NDArray, index: int, name: str) -> None:
+    """Values (K,4: x, value, low, high) with their interval as a band."""
+    x, value, low, high = points.T
+    axis.plot(x, value, marker="o", markersize=3, **style(index), label=name)
+    axis.fill_between(x, low, high, color=COLOURS[index % len(COLOURS)], alpha=0.15, lw=0)
+
+
+def canvas(columns: int, rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(np.ravel(figure.subplots(rows, columns)))
+
+
+def style(index: int) -> dict:
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": STYLES[index % len(STYLES)],
+        "lw": 1.5,
+    }
+
+
+def decorate(axis: Axes, title: str, x: str, y: str, unit: bool = True) -> None:
+    axis.set_title(title, fontsize=8)
+    axis.set_xlabel(x, fontsize=8)
+    axis.set_ylabel(y, fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.grid(alpha=0.25, lw=0.5)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    if unit:
+        axis.set_xlim(0, 50)
+        axis.set_ylim(0, 1)
+
+
+def save(figure: Figure, stem: Path, data: pd.DataFrame) -> list[Path]:
+    """PDF and PNG without a date inside, so that the same results give the same bytes."""
+    paths = [stem.with_suffix(ending) for ending in (".pdf", ".png", ".csv")]
+    with replacing(paths[0]) as temporary:
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+    with replacing(paths[1]) as temporary:
+        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+    write_text(paths[2], data.to_csv(index=False))
+    return paths
