@@ -17,7 +17,7 @@ from handbench.hand import Hand
 from handbench.mesh.topology import Topology
 from handbench.methods.parts.cross_attention import CrossFusion
 from handbench.methods.parts.folded_attention import fold_attention
-from handbench.methods.parts.folding import fold
+from handbench.methods.parts.folding import fold, use_products
 from handbench.methods.parts.hand_regressor import JOINTS, HandRegressor, start_as_released
 from handbench.methods.parts.keypoint_graph import KeypointGraph
 from handbench.methods.parts.resnet_fpn import ResNetFPN
@@ -192,10 +192,9 @@ class HandGCAT(nn.Module):
         fast = copy.deepcopy(self).eval().requires_grad_(False)
         fast.KGC = fast.KGC.folded()
         if hasattr(fast, "backbone"):
-            for unused in ("smooth2", "attention_module"):
-                if hasattr(fast.backbone, unused):
-                    delattr(fast.backbone, unused)
-        fold_attention(fold(fast))
+            fast.backbone.fold()
+            del fast.backbone.attention_module
+        use_products(fold_attention(fold(fast)))
         return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, batch: Batch) -> Batch:

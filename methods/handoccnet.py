@@ -14,7 +14,7 @@ from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
 from handbench.mesh.topology import Topology
 from handbench.methods.parts.folded_attention import fold_attention
-from handbench.methods.parts.folding import fold
+from handbench.methods.parts.folding import fold, use_products
 from handbench.methods.parts.hand_regressor import (
     HandRegressor,
     PreActivation,
@@ -214,9 +214,8 @@ class HandOccNet(nn.Module):
         """The same network to be asked only, faster: norms, positions and the gate's keys folded,
         maps with channels last, layers without use left out. Outputs differ by rounding."""
         fast = copy.deepcopy(self).eval().requires_grad_(False)
-        if hasattr(fast.backbone, "smooth2"):
-            del fast.backbone.smooth2
-        fold_attention(fold(fast))
+        fast.backbone.fold()
+        use_products(fold_attention(fold(fast)))
         return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, image: torch.Tensor) -> Batch:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from handbench.errors import HandbenchError
 
@@ -69,3 +70,43 @@ def affine(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         scale = scale * norm.weight.double()
     shift = -norm.running_mean.double() * scale
     return scale, shift + norm.bias.double() if norm.affine else shift
+
+
+class Product(nn.Module):
+    """A 1x1 convolution as one matrix product, on maps with channels last in memory.
+
+    At small batches torch's convolution copies the map first; a linear layer takes it as it is.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = nn.Buffer(conv.weight.detach().flatten(1).contiguous())
+        self.bias = None if conv.bias is None else nn.Buffer(conv.bias.detach().clone())
+        self.stride = conv.stride[0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        last = x[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
+        # one product of all cells: torch would else take one a row where the memory has gaps
+        out = functional.linear(last.reshape(-1, last.shape[3]), self.weight, self.bias)
+        return out.view(*last.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def use_products(module: nn.Module) -> nn.Module:
+    """Put a Product in place of every 1x1 convolution inside module; returns module."""
+    for part in list(module.modules()):
+        for name, child in list(part.named_children()):
+            if isinstance(child, nn.Conv2d) and child.kernel_size == (1, 1) and child.groups == 1:
+                setattr(part, name, Product(child))
+    return module
+
+
+@torch.no_grad()
+def fold_mean(conv: nn.Conv2d) -> nn.Conv2d:
+    """A 3x3 convolution (padding 1, stride 1) and the 2x2 mean of its output, as one 4x4
+    convolution of stride 2: less than half of the products."""
+    weight = conv.weight.double()
+    wide = sum(functional.pad(weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)) / 4
+    one = nn.Conv2d(conv.in_channels, conv.out_channels, 4, 2, 1, bias=conv.bias is not None)
+    one.weight = nn.Parameter(wide.to(conv.weight), False)
+    one.bias = conv.bias
+    return one.eval()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from handbench.methods.parts.folding import fold_mean
 from handbench.methods.parts.resnet import Basic, Bottleneck, ResNet
 
 SLOPE = 0.01  # of the LeakyReLU that stands for every ReLU of the residual network
@@ -62,7 +63,7 @@ class ResNetFPN(nn.Module):
         if not small:
             self.smooth2 = nn.Conv2d(channels, channels, 3, padding=1)  # in the weights, not used
         self.smooth3 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.pool = nn.Identity() if small else nn.AvgPool2d(2)
+        self.pool: nn.Module = nn.Identity() if small else nn.AvgPool2d(2)
         self.attention_module = SpatialGate()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -75,6 +76,12 @@ class ResNetFPN(nn.Module):
             raised = functional.interpolate(x, size=lateral.shape[2:], mode="bilinear")
             x = raised + lateral
         return self.pool(self.smooth3(x))
+
+    def fold(self) -> None:
+        """Leave out the smoothing without use; the other one and its pooling become one layer."""
+        if hasattr(self, "smooth2"):
+            del self.smooth2
+            self.smooth3, self.pool = fold_mean(self.smooth3), nn.Identity()
 
     def load_trunk(self, weights: dict[str, torch.Tensor]) -> int:
         """Start the residual network from a classifier's or `plain`'s (conv1, layer1.0.conv1, …).
