@@ -8,6 +8,7 @@ if __name__ == "datasets":
 
 TABLE = {
     "dexycb": "handbench.datasets.dexycb:DexYCB",
+    "fpha": "handbench.datasets.fpha:FPHA",
     "interhand26m": "handbench.datasets.interhand26m:InterHand26M",
     "synthetic": "handbench.datasets.synthetic:Synthetic",
 }

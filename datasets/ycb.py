@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import files
+from handbench.datasets.ply import read_ply
 from handbench.errors import DataError
 
 # Number in the YCB-Video order (also DexYCB's segmentation value) -> name of the model's folder.
@@ -33,7 +34,8 @@ def load_model(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]] | No
 
     Kept; not to be written to. Raises DataError for a file that is no triangle mesh.
     """
-    return read_obj(path) if path.is_file() else None
+    read = read_ply if path.suffix == ".ply" else read_obj
+    return read(path) if path.is_file() else None
 
 
 def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
