@@ -16,14 +16,16 @@ from handbench.rotations import axis_angle_to_matrix
 class Plain(nn.Module):
     """Residual network, global average pooling, regression of the hand model's parameters.
 
-    Nothing in it knows of occlusion. paper: ResNet-50 at 256 px, the size of the methods it
+    Nothing in it knows of occlusion; variant occlusion_augment trains it with occluders painted
+    on half of the samples. paper: ResNet-50 at 256 px, the size of the methods it
     is compared with; tiny: four blocks of width 16 to 128 at 64 px. weight_pose: of the squared
     difference of rotations; weight_2d: of the 2D joints, a side output that places the hand in a
     picture; weight_shape: of the squared difference of shapes.
     """
 
     inputs, crop_px, frames, hands = ("image",), 256, 1, 1
-    VARIANTS: dict[str, dict[str, Any]] = {"full": {}}
+    VARIANTS: dict[str, dict[str, Any]] = {"full": {}, "occlusion_augment": {}}
+    RECIPE_KEYS = {"occlusion_augment": {"occlusion_augment": True}}
     PRESETS: dict[str, dict[str, Any]] = {
         "paper": {},
         "tiny": {"crop_px": 64, "small": True, "width": 16, "hidden": 256},

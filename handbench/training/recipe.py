@@ -106,6 +106,8 @@ LIMITED = {
     "scale_lr": SCALINGS,
     "validation": VALIDATIONS,
 }
+# occlusion_augment = true paints an occluder on this share of the training samples.
+OCCLUSION, OCCLUDED = "occlusion_augment", 0.5
 TABLES = {"augmentation": tuple(f.name for f in fields(Augmentation))}
 
 
@@ -118,7 +120,9 @@ def make(
     **flags: Any,
 ) -> Recipe:
     """The recipe of a run. Precedence: flags, then `key=value` overrides, then the recipe file
-    (its [presets.NAME] and [variants.NAME] over its top level), then the method's preset.
+    (its [presets.NAME] and [variants.NAME] over its top level, but a variant's own options over
+    what holds for all variants), then the method's preset. A method's RECIPE_KEYS are keys that its
+    variants set on all data. occlusion_augment switches painted occluders on or off.
 
     preset: default tiny on synthetic data, else paper. flags: seed, steps, batch, backbone,
     start, label, precision; None is not given. Raises UnknownName for a name, HandbenchError for
@@ -134,6 +138,7 @@ def make(
         if name not in known:
             raise UnknownName(f"{kind} of {method}", name, known)
     layers = _file_layers(method, data, preset, variant)
+    layers.append((variant, getattr(cls, "RECIPE_KEYS", {}).get(variant, {})))
     layers.append(("-o", dict(_override(text) for text in overrides)))
     values: dict[str, Any] = {}
     for source, layer in layers:
@@ -141,6 +146,8 @@ def make(
         for key, value in layer.items():
             _set(values, source, key, value, cls)
     values |= {key: value for key, value in flags.items() if value is not None}
+    if (asked := values.pop(OCCLUSION, None)) is not None:
+        values["augmentation"] = _occluded(values.get("augmentation"), asked)
     if "lr" not in layers[-1][1] and not hasattr(cls, "fit"):
         _scale_lr(values, written)
     recipe = Recipe(
@@ -150,6 +157,12 @@ def make(
         if getattr(recipe, name) < (0 if name == "steps" else 1):
             raise HandbenchError(f"{name} = {getattr(recipe, name)}: give a positive number")
     return recipe
+
+
+def _occluded(table: dict[str, float] | None, asked: bool) -> dict[str, float]:
+    """The table of augmentation with painted occluders switched on or off, the rest as it was."""
+    off = dict.fromkeys(("scale", "rotation_deg", "rotation_share", "colour"), 0.0)
+    return {**(table or off), "occluders": OCCLUDED if asked else 0.0}
 
 
 def _scale_lr(values: dict[str, Any], written: int) -> None:
@@ -194,7 +207,17 @@ def _file_layers(
     except tomllib.TOMLDecodeError as error:
         raise HandbenchError(f"recipe {name} is not TOML: {error}") from error
     presets, variants = table.pop("presets", {}), table.pop("variants", {})
-    return [(name, table), (name, presets.get(preset, {})), (name, variants.get(variant, {}))]
+    fixed = registry.load("method", method).VARIANTS[variant]  # a variant is the same on all data
+    general = [_without(layer, fixed) for layer in (table, presets.get(preset, {}))]
+    return [(name, layer) for layer in (*general, variants.get(variant, {}))]
+
+
+def _without(layer: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's layer without the method's options of these names."""
+    kept = {key: value for key, value in layer.items() if key not in names}
+    if "options" in kept:
+        kept["options"] = {k: v for k, v in kept["options"].items() if k not in names}
+    return kept
 
 
 def _override(text: str) -> tuple[str, Any]:
@@ -218,12 +241,16 @@ def _set(values: dict[str, Any], source: str, key: str, value: Any, cls: type) -
     elif key in FLAGS:
         flag = key if key != "method" else "its first argument"
         raise HandbenchError(f"{source}: '{key}' is no recipe key: it is given by --{flag}")
+    elif key == OCCLUSION:
+        if not isinstance(value, bool):
+            raise HandbenchError(f"{source}: {key} takes true or false, not {value!r}")
+        values[key] = value
     elif key in KEYS and key not in ("augmentation", "options"):
         values[key] = _checked(source, key, value, KEYS[key].type)
     elif key in options:
         values.setdefault("options", {})[key] = value
     else:
-        known = [name for name in KEYS if name not in FLAGS] + list(options)
+        known = [name for name in KEYS if name not in FLAGS] + [OCCLUSION, *options]
         raise UnknownName("recipe key", key, known, source)
 
 
