@@ -91,9 +91,9 @@ class DexYCB:
         self.raw = check_root(raw, self.name, NEED)
         listed = None if sequences is None else Path(sequences).expanduser()
         self.found = find_sequences(self.raw, split, listed)
-        if not any(sequence.there for sequence in self.found):
+        if not self._any_camera():
             raise DataError(
-                f"{self.raw} holds no sequence of {split}: unpack its subjects there "
+                f"{self.raw} holds no picture of {split}: unpack its subjects there "
                 "(docs/datasets/dexycb.md)"
             )
         self.models = Models.find(self.raw)
@@ -101,6 +101,11 @@ class DexYCB:
         self.counts: dict[str, int] = {}
         self.digest = hashlib.sha256()
         self._plans = None
+
+    def _any_camera(self) -> bool:
+        cameras = [SERIALS[c] for c in rule_of(self.split).cameras]
+        there = (self.raw / sequence.path for sequence in self.found if sequence.there)
+        return any((folder / serial).is_dir() for folder in there for serial in cameras)
 
     def plan(self) -> list[SequencePlan]:
         """All sequences, one of each camera, in official order; their pictures that are there."""

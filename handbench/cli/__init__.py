@@ -13,6 +13,7 @@ from handbench.errors import HandbenchError
 COMMANDS = {
     "demo": ("handbench.cli.demo:demo", "The whole chain on synthetic data, in minutes."),
     "prepare": ("handbench.cli.prepare:prepare", "Raw data set -> HDF5 with occlusion labels."),
+    "synth": ("handbench.cli.synth:synth", "A miniature raw tree in an official format."),
     "show": ("handbench.cli.show:show", "Draw or list what is in a prepared split."),
     "train": ("handbench.cli.train:train", "Train one method variant."),
     "predict": ("handbench.cli.predict:predict", "A run's predictions for a prepared split."),

@@ -17,6 +17,7 @@ from handbench.cli.options import read_shard
 @click.option("--side", type=click.Choice(["right", "left", "both"]), help="Which hands.")
 @click.option("--annotation", type=click.Choice(["human", "machine", "all"]), help="Whose labels.")
 @click.option("--fps", type=click.Choice(["5", "30"]), help="Release of InterHand2.6M.")
+@click.option("--sequences", metavar="LIST", help="File of all sequences, for part of DexYCB.")
 @click.option("--seed", type=int, help="Seed of a data set that is made up.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N frames.")
 @click.option(
@@ -37,6 +38,7 @@ def prepare(
     side: str | None,
     annotation: str | None,
     fps: str | None,
+    sequences: str | None,
     seed: int | None,
     limit: int | None,
     given: tuple[str, ...],
@@ -63,7 +65,8 @@ def prepare(
     from handbench.preparing.readers import chosen_options, open_readers
 
     reader_class = registry.load("dataset", name)
-    flags = {"side": side, "annotation": annotation, "fps": fps, "seed": seed}
+    flags = {"side": side, "annotation": annotation, "fps": fps, "sequences": sequences}
+    flags["seed"] = seed
     options = chosen_options(reader_class, given, flags, strict)
     opened = open_readers(reader_class, splits, raw, options)
     part_of = read_shard(shard)

@@ -64,22 +64,29 @@ def open_readers(
     A prefix stands for its splits: s0 for s0_train, s0_val, s0_test. All names are checked before
     the first split is opened. Raises UnknownName, DataError.
     """
-    name, known = reader_class.name, reader_class.splits
+    name = reader_class.name
     if raw is None and reader_class.needs_raw:
         raise DataError(
             f"{name} needs --raw DIR, the folder of the official download: docs/datasets/{name}.md"
         )
     if raw is not None and not reader_class.needs_raw:
         raise DataError(f"{name} is made here and takes no --raw")
+    wanted = named_splits(reader_class, splits)
+    if wanted:
+        return (reader_class(split, raw, **options) for split in wanted)
+    return _present(reader_class, raw, options)
+
+
+def named_splits(reader_class: Any, splits: Sequence[str]) -> list[str]:
+    """The splits that names or prefixes stand for, each once. Raises UnknownName."""
     wanted: list[str] = []
     for split in splits:
+        known = reader_class.splits
         members = [each for each in known if each == split or each.startswith(f"{split}_")]
         if not members:
-            raise UnknownName(f"split of {name}", split, known)
+            raise UnknownName(f"split of {reader_class.name}", split, known)
         wanted += members
-    if wanted:
-        return (reader_class(split, raw, **options) for split in dict.fromkeys(wanted))
-    return _present(reader_class, raw, options)
+    return list(dict.fromkeys(wanted))
 
 
 def _present(reader_class: Any, raw: str | Path | None, options: Options) -> Iterator[Any]:

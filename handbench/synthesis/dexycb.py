@@ -125,9 +125,8 @@ def _filled(splits: tuple[str, ...]) -> dict[tuple[int, int], set[int]]:
     for split in splits:
         rule = rule_of(split)
         have = [k for k in found if k[0] in rule.subjects and k[1] in rule.sequences]
-        # one of each side: the first subject's first sequence, the last one's with another parity
-        first, odd = rule.sequences[0], next(i for i in rule.sequences if i % 2)
-        for place in ((rule.subjects[0], first), (rule.subjects[-1], odd)):
+        even, odd = (next(i for i in rule.sequences if i % 2 == side) for side in (0, 1))
+        for place in ((rule.subjects[0], even), (rule.subjects[-1], odd)):
             if len(have) < FILLED and place not in have:
                 have.append(place)
         for place in have[:FILLED]:

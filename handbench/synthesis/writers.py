@@ -17,9 +17,11 @@ files. `write_tree` therefore leaves handbench_synth.json at the root, and reade
 None. Nothing else in a reader may look at the mark.
 """
 
+import shutil
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from handbench import files
 from handbench._version import VERSION
@@ -29,28 +31,35 @@ from handbench.hand import Hand
 
 TABLE = {
     "dexycb": "handbench.synthesis.dexycb:write",
+    "fpha": "handbench.synthesis.fpha:write",
 }
+
+
+def known_format(name: str) -> str:
+    """name, when there is a writer of it; raises UnknownName."""
+    if name not in TABLE:
+        raise UnknownName("official format to write", name, TABLE)
+    return name
 
 
 def write_tree(
     name: str, root: str | Path, splits: Sequence[str], seed: int = 0, force: bool = False
-) -> None:
+) -> tuple[int, int]:
     """Write a tree of data set `name` at root, with a mark that says whose hands it shows.
 
-    force: write into a folder that holds something. Raises UnknownName, and DataError for a folder
-    that is not empty.
+    It appears under its name when it is whole. force: write into a folder that holds something.
+    Returns files and bytes. Raises UnknownName, and DataError for a folder that is not empty.
     """
-    if name not in TABLE:
-        raise UnknownName("official format to write", name, TABLE)
     root = Path(root).expanduser()
     if root.exists() and not root.is_dir():
         raise DataError(f"{root} is a file; give a folder for the tree")
-    if root.is_dir() and any(root.iterdir()) and not force:
+    full = root.is_dir() and any(root.iterdir())
+    if full and not force:
         raise DataError(f"{root} is not empty; give a new folder, or --force to write into it")
-    module, _, function = TABLE[name].partition(":")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    module, _, function = TABLE[known_format(name)].partition(":")
     right, left = Hand.open("right"), Hand.open("left")
     hands = {"right": right, "left": left}
-    getattr(import_module(module), function)(root, tuple(splits), hands, seed)
     mark = {
         "made_by": f"handbench {VERSION}",
         "dataset": name,
@@ -58,4 +67,13 @@ def write_tree(
         "seed": seed,
         "hand_model": {"kind": right.kind, "sha256": right.sha256},
     }
-    files.write_json(root / SYNTH_MARK, mark)
+    with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as name_of:
+        made = Path(name_of) / "tree"
+        getattr(import_module(module), function)(made, tuple(splits), hands, seed)
+        files.write_json(made / SYNTH_MARK, mark)
+        sizes = [path.stat().st_size for path in made.rglob("*") if path.is_file()]
+        if full:
+            shutil.copytree(made, root, dirs_exist_ok=True)
+        else:
+            made.replace(root)
+    return len(sizes), sum(sizes)
