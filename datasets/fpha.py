@@ -87,7 +87,7 @@ class FPHA:
         ):
             if value not in known:
                 raise UnknownName(what, value, known)
-        self.split, self.rule, self.list = split, rule, list
+        self.split, self.rule, self.chosen = split, rule, list
         self.far_mm, self.strict = float(far_mm), strict
         self.raw = check_root(raw, self.name, NEED)
         self.pictures = self._choose_pictures(pictures)
@@ -100,7 +100,7 @@ class FPHA:
         self.fits = Fits.find(self.raw, fits)
         self.skipped: Counter[str] = Counter()
         self.counts: dict[str, int] = {}
-        self._plans: list[SequencePlan] | None = None
+        self._plans: Any = None
 
     def _choose_pictures(self, wanted: str) -> str:
         for kind in PICTURES if wanted == "auto" else (wanted,):
@@ -131,7 +131,7 @@ class FPHA:
         else:
             everything = [each for split in self.splits for each in found[split]]
             chosen = [each for each in everything if each.subject in subjects[self.split]]
-        if self.list == "objects":
+        if self.chosen == "objects":
             chosen = [each for each in chosen if each.object in OBJECTS]
         return tuple(sorted(chosen, key=lambda each: each.name.encode()))
 
@@ -156,7 +156,7 @@ class FPHA:
             numbers = read_skeleton(skeleton)[0]
             if not len(numbers):
                 lacking["empty_sequences"] += 1
-            if self.list == "objects":
+            if self.chosen == "objects":
                 pose = self._pose_file(each.name)
                 lacking["sequences_without_pose"] += pose is None
                 posed = read_poses(pose)[0] if pose else np.zeros(0, np.int64)
@@ -202,7 +202,9 @@ class FPHA:
         if lacking["missing_sequences"]:
             there = len(self.listed) - lacking["missing_sequences"]
             say(f"{here}: {there} of {len(self.listed)} sequences are annotated here")
-        elif (self.rule, self.list) == ("actions", "objects") and wanted not in QUOTED[self.split]:
+        elif (self.rule, self.chosen) == ("actions", "objects") and wanted not in QUOTED[
+            self.split
+        ]:
             quoted = " or ".join(f"{count:,}" for count in QUOTED[self.split])
             say(f"{here}: found {wanted:,} frames with an object pose; expected {quoted}")
 
@@ -270,7 +272,7 @@ class FPHA:
         low, high = joints_px.min(0), joints_px.max(0)
         return HandRecord(
             joints_m,
-            (1 + 2 * inside).astype(np.uint8),
+            np.where(inside, 3, 1).astype(np.uint8),
             joints_px,
             joints_kind=3,
             box_px=np.concatenate([low, high - low]),
@@ -313,7 +315,7 @@ class FPHA:
         path = self.raw / SPLIT_FILE
         return {
             "dataset_version": f"FPHA, {self.skeletons.name}",
-            "split_rule": f"{self.rule} {self.split}, list {self.list}",
+            "split_rule": f"{self.rule} {self.split}, list {self.chosen}",
             **self.counts,
             "pictures": self.pictures,
             "mano_missing": int(self.fits is None),

@@ -74,14 +74,14 @@ def read_split(path: Path) -> dict[str, list[Listed]]:
         ) from None
     found: dict[str, list[Listed]] = {name: [] for name in HEADS}
     said: dict[str, int] = {}
-    current = None
+    current = ""
     for number, line in enumerate(lines, 1):
         words = line.split()
         if not words:
             continue
         where = f"{path}, line {number}"
         head = next((name for name, text in HEADS.items() if words[0] == text), None)
-        if len(words) != 2 or not words[1].isdecimal() or (head is None and current is None):
+        if len(words) != 2 or not words[1].isdecimal() or (head is None and not current):
             raise DataError(
                 f"{where}: expected 'Training 600' or 'Subject_1/put_salt/1 0', found '{line}'"
             )
@@ -110,7 +110,8 @@ def read_rows(path: Path, numbers: int) -> tuple[NDArray[np.int64], NDArray[np.f
 
     Raises DataError for lines of another length and frames that repeat or go back.
     """
-    frames, values = [], []
+    frames: list[int] = []
+    values: list[list[float]] = []
     for number, line in enumerate(_lines(path), 1):
         words = line.split()
         if not words:
