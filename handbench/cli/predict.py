@@ -1,4 +1,6 @@
-"""handbench predict RUN: a trained run's predictions for a prepared split."""
+"""handbench predict RUN: a trained run's predictions for a prepared split, or for own pictures."""
+
+from pathlib import Path
 
 import click
 
@@ -8,27 +10,77 @@ from handbench.cli.options import torch_options
 @click.command()
 @click.argument("run")
 @click.option("--data", help="NAME/SPLIT; default: the test split of the data it was trained on.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE|DIR|VIDEO",
+    help="Own pictures instead of a split; may be repeated.",
+)
+@click.option("--box", metavar="X,Y,W,H", help="Where the hand is; default: the whole picture.")
+@click.option("--boxes", metavar="FILE", help="Boxes by picture: CSV image,x,y,w,h[,side] or JSON.")
+@click.option(
+    "--side",
+    type=click.Choice(["right", "left"]),
+    default="right",
+    show_default=True,
+    help="Which hand --image shows.",
+)
+@click.option("--focal", type=float, help="Focal length in pixels; else assumed, and said so.")
+@click.option(
+    "--joints", metavar="FILE", help="JSON of 21 2D joints by picture, for methods that need them."
+)
+@click.option("--out", metavar="DIR", help="Where pictures' results go.  [default: RUN/pictures]")
 @torch_options
 @click.option("--force", is_flag=True, help="Predict again although the file is up to date.")
 def predict(
-    run: str, data: str | None, device: str, threads: int, hand_layer: str, force: bool
+    run: str,
+    data: str | None,
+    images: tuple[str, ...],
+    box: str | None,
+    boxes: str | None,
+    side: str,
+    focal: float | None,
+    joints: str | None,
+    out: str | None,
+    device: str,
+    threads: int,
+    hand_layer: str,
+    force: bool,
 ) -> None:
     """Predict with RUN: its folder, or METHOD/VARIANT where that names one run.
 
     \b
     handbench predict h2onet/full
     handbench predict h2onet/full --data synthetic/controlled
+    handbench predict h2onet/full --image photo.jpg --box 120,80,200,220
+    handbench predict h2onet/full --image clip.mp4 --boxes boxes.csv --out seen
+    torchrun --nproc-per-node 8 -m handbench predict h2onet/full
     """
     try:
-        import torch  # noqa: F401
+        import torch
     except ImportError as error:
         from handbench.errors import MissingPackage
 
         raise MissingPackage("torch", "train", "predicting") from error
     from handbench.hand_layer import choose
     from handbench.training import runs
+    from handbench.training.distributed import joined
     from handbench.training.predict import predict as run_prediction
 
     choose(hand_layer)
 
-    click.echo(run_prediction(runs.find(run), data, device, threads, force))
+    if images:
+        from handbench.training.pictures import predict_pictures, wanted
+
+        torch.set_num_threads(threads)
+        asked = wanted(side, box, boxes, joints, focal)
+        folder = Path(out) if out else None
+        for path in predict_pictures(runs.find(run), images, asked, folder, device):
+            click.echo(path)
+        return
+    for name, value in {"box": box, "boxes": boxes, "focal": focal, "joints": joints}.items():
+        if value is not None:
+            raise click.UsageError(f"--{name} goes with --image")
+    with joined(device):
+        click.echo(run_prediction(runs.find(run), data, device, threads, force))

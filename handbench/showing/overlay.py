@@ -114,17 +114,23 @@ def write_obj(split: Split, row: int, path: Path) -> int:
     """
     models = hand_models(split)
     meshes = {side: vertices(split, row, side, models) for side in SIDES}
-    text, first = [], 1
-    for side, verts_m in meshes.items():
-        if verts_m is not None:
-            text.append(f"o {side}")
-            text += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in verts_m]
-            text += [f"f {a} {b} {c}" for a, b, c in models[side].faces + first]
-            first += len(verts_m)
+    known = {side: verts_m for side, verts_m in meshes.items() if verts_m is not None}
+    text = obj_text((side, verts_m, models[side].faces) for side, verts_m in known.items())
     if not text:
         raise DataError(
             f"{split.columns['id'][row]} has no mesh to write: it holds joints only, or its hand "
             "model is not here (set HANDBENCH_MANO to the folder of your MANO files)"
         )
-    files.write_text(path, "\n".join(text) + "\n")
-    return sum(verts_m is not None for verts_m in meshes.values())
+    files.write_text(path, text)
+    return len(known)
+
+
+def obj_text(meshes: Iterable[tuple[str, NDArray, NDArray]]) -> str:
+    """Wavefront OBJ of meshes (name, vertices (V,3) m, faces (F,3) from 0); empty without any."""
+    lines, first = [], 1
+    for name, verts_m, faces in meshes:
+        lines.append(f"o {name}")
+        lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in verts_m]
+        lines += [f"f {a} {b} {c}" for a, b, c in faces + first]
+        first += len(verts_m)
+    return "".join(line + "\n" for line in lines)

@@ -131,7 +131,7 @@ def conditions(
         "training_data": data_split(recipe.data, TRAIN),
         "steps": state["step"],
         "checkpoint_rule": rule + (f", averaged (decay {recipe.ema:g})" if recipe.ema else ""),
-        "trained_in": trained_in(recipe, len(state.get("rng", [1]))),
+        "trained_in": trained_in(recipe, state.get("processes", 1)),
         "checkpoint_sha256": files.sha256(state["path"]),
         "parameters": sum(p.numel() for p in method.parameters()),
         "hand_model": f"{samples.hand.kind} {samples.hand.sha256}",

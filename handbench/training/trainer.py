@@ -97,6 +97,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.precision.scaler.state_dict(),
             "best": self.best,
+            "processes": self.team.size,
             "rng": self.team.gather(rng),
         }
 
@@ -109,13 +110,13 @@ class Trainer:
             self.average.load(state["average"])
         self.precision.scaler.load_state_dict(state["scaler"])
         self.step, self.best = state["step"], state["best"]
-        if len(state["rng"]) == self.team.size:
+        if state["processes"] == self.team.size:
             of_cpu, of_gpu = state["rng"][self.team.rank]
             torch.set_rng_state(of_cpu)
             if of_gpu is not None and self.device.type == "cuda":
                 torch.cuda.set_rng_state(of_gpu, self.device)
         else:
-            say(f"{self.run.name}: begun by {len(state['rng'])} processes: other random numbers")
+            say(f"{self.run.name}: begun by {state['processes']} processes: other random numbers")
         say(f"{self.run.name}: going on from step {self.step} of {self.total}")
 
     def save(self, finished: bool = False) -> None:
