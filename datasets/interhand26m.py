@@ -86,7 +86,7 @@ class InterHand26M:
                 if split != "val"
                 else "val has machine annotation only: leave --annotation at all"
             )
-        self.fits = Fits.load(files.mano_dir()) if "fits" in self.files else None
+        self.fits = Fits.of_tree(root) if "fits" in self.files else None
         self.no_fits = (
             "set HANDBENCH_MANO to the folder of MANO_RIGHT.pkl and MANO_LEFT.pkl"
             if "fits" in self.files

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench import frames
+from handbench import files, frames
 from handbench.datasets.interhand26m_files import NOT_TOLD, SIDES
 from handbench.datasets.jpeg import Skip
+from handbench.datasets.trees import is_synthetic
 from handbench.errors import DataError
 from handbench.hand import Hand
 from handbench.records import HandRecord, Mesh
@@ -62,10 +63,16 @@ class Fits:
 
     joints_kind: "regressor" when the release's J_regressor_mano_ih26m.npy lies beside the MANO
     files (it regresses the joints from the surface), else "mano" (kinematic joints and tips).
+    folder None: the open hands, for a tree of theirs.
     """
 
-    folder: Path
+    folder: Path | None
     joints_kind: str
+
+    @classmethod
+    def of_tree(cls, root: Path) -> "Fits | None":
+        """The hands that a raw tree's fits belong to; None without the user's MANO: joints only."""
+        return cls(None, "mano") if is_synthetic(root) else cls.load(files.mano_dir())
 
     @classmethod
     def load(cls, folder: Path | None) -> "Fits | None":
@@ -117,7 +124,7 @@ class Fits:
         pose, trans = move_hand(pose, row["trans"][at][None], rest, T[:3, :3], T[:3, 3])
         verts, joints = model.pose(pose, shape)
         verts_m, joints_m = verts[0] + trans, joints[0] + trans
-        if self.joints_kind == "regressor":
+        if self.folder is not None and self.joints_kind == "regressor":
             joints_m = (_regressor(self.folder) @ verts_m)[frames.INTERHAND]
         known = (hand.joints_valid & 1) > 0
         error = np.linalg.norm(joints_m - hand.joints_m, axis=-1)[known]
@@ -133,8 +140,10 @@ class Fits:
 
 
 @lru_cache(maxsize=2)
-def _models(folder: Path) -> dict[str, Hand]:
+def _models(folder: Path | None) -> dict[str, Hand]:
     """Both hands; the shape fault of the public left file is undone where it is found."""
+    if folder is None:
+        return {side: Hand.open(side) for side in FILES}
     return {
         "right": Hand.load(folder / FILES["right"]),
         "left": Hand.load(folder / FILES["left"], fix_left_shape=True),

@@ -46,6 +46,22 @@ def check_root(raw: str | Path | None, name: str, need: str) -> Path:
     return root
 
 
+def is_synthetic(root: Path) -> bool:
+    """Whether `handbench synth` wrote the tree, so that its hands are the open hands.
+
+    Raises DataError for a tree made with another version's open hand.
+    """
+    if not (root / SYNTH_MARK).is_file():
+        return False
+    made_with = files.read_json(root / SYNTH_MARK).get("hand_model", {}).get("sha256")
+    if made_with != Hand.open("right").sha256:
+        raise DataError(
+            f"{root / SYNTH_MARK}: the tree was made with another version's open hand; "
+            "write it anew with handbench synth"
+        )
+    return True
+
+
 def hands_of_tree(root: Path, fix_left_shape: bool = False) -> tuple[Hand, Hand] | None:
     """The (right, left) models that a tree's MANO parameters belong to, None without MANO files.
 
@@ -53,15 +69,8 @@ def hands_of_tree(root: Path, fix_left_shape: bool = False) -> tuple[Hand, Hand]
     fix_left_shape: for data fitted with a corrected MANO_LEFT.pkl, see Hand.load.
     Raises DataError for a tree made with another hand and for a folder without MANO files.
     """
-    if (root / SYNTH_MARK).is_file():
-        right = Hand.open("right")
-        made_with = files.read_json(root / SYNTH_MARK).get("hand_model", {}).get("sha256")
-        if made_with != right.sha256:
-            raise DataError(
-                f"{root / SYNTH_MARK}: the tree was made with another version's open hand; "
-                "write it anew with handbench synth"
-            )
-        return right, Hand.open("left")
+    if is_synthetic(root):
+        return Hand.open("right"), Hand.open("left")
     if files.mano_dir() is None:
         return None
     return default_hand("right"), default_hand("left", fix_left_shape)

@@ -5,7 +5,8 @@ For tests, and for trying any tool that reads the format without the licensed da
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import files, frames
-from handbench.errors import DataError
+from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, HandRecord
 from handbench.rigid import move_hand
+from handbench.synthesis.takes import Take, cameras_around, film_takes
 
 SIDES = ("right", "left")
 ABSENT = (1.0, 1.0, 1.0)  # how the release writes a joint that is not there
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+STEPS = {"train": 18, "val": 6, "test": 6}  # between frame numbers, 5 fps
+FIRST = 2017
+SIZE = (334, 512)
+K = np.array([[1260.0, 0, 166.5], [0, 1262.0, 255.5], [0, 0, 1]])
+
+
+def write(root: Path, splits: tuple[str, ...], hands: Mapping[str, Hand], seed: int = 0) -> None:
+    """The tree of some splits: two takes each, of both hands and of one. Raises UnknownName."""
+    for split in splits:
+        write_tree(root, split, film(split, hands, seed), hands)
+
+
+def film(split: str, hands: Mapping[str, Hand], seed: int = 0) -> Iterator[Frame]:
+    """The pictures of one split, numbered as in the 5 fps release. Raises UnknownName."""
+    if split not in STEPS:
+        raise UnknownName("split of interhand26m", split, STEPS)
+    capture = list(STEPS).index(split)
+    side = SIDES[capture % 2]
+    takes = [
+        Take(f"Capture{capture}/0266_dh_pray", capture, ("right", "left")),
+        Take(f"Capture{capture}/0007_thumbup_normal", capture, (side,)),
+    ]
+    cameras = cameras_around(("400026", "400037"), K, SIZE)
+    for shot in film_takes(takes, cameras, hands, SIZE, seed):
+        second = int(shot.sequence == takes[1].name)
+        # a number names one moment of a capture, whatever the take
+        number = FIRST + 600 * second + STEPS[split] * shot.frame_number
+        yield replace(shot, frame_number=number, subset=1 + second)
 
 
 def write_tree(

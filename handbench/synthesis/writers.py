@@ -31,6 +31,7 @@ from handbench.hand import Hand
 
 TABLE = {
     "dexycb": "handbench.synthesis.dexycb:write",
+    "interhand26m": "handbench.synthesis.interhand26m:write",
     "fpha": "handbench.synthesis.fpha:write",
 }
 
