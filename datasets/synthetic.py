@@ -44,6 +44,7 @@ class Synthetic:
     splits = ("train", "val", "test", "controlled", "onset")
     needs_raw = False
     label_source = 3  # labels of made-up scenes are exact
+    recordings_across_splits = False  # every split numbers its takes from 0
     object_shape = staticmethod(object_shape)  # of a name in object/name, for errors of its pose
 
     def __init__(

@@ -43,6 +43,7 @@ def decorate(axis: Axes, title: str, x: str, y: str, unit: bool = True) -> None:
     axis.set_ylabel(y, fontsize=8)
     axis.tick_params(labelsize=7)
     axis.grid(alpha=0.25, lw=0.5)
+    axis.set_axisbelow(True)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     if unit:

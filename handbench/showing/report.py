@@ -75,7 +75,9 @@ def write(groups: Sequence[Sequence[Result]], path: Path, mixed: bool = False) -
     return path
 
 
-def page(sections: Sequence[Section]) -> str:
+def page(
+    sections: Sequence[Section], title: str = "handbench report", told: Sequence[str] = FOOTNOTES
+) -> str:
     """The whole page: contents, sections, footnotes. It refers to nothing outside itself."""
     links, body = [], []
     for section in sections:
@@ -85,12 +87,12 @@ def page(sections: Sequence[Section]) -> str:
         for part in section.inside:
             body.append(f"<h3>{html.escape(part.title)}</h3>{part.body}")
         body.append("</section>")
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in FOOTNOTES)
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in told)
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width,initial-scale=1'>"
-        f"<title>handbench report</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>handbench report</h1><p class='note'>handbench {__version__}</p></header>"
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"<header><h1>{html.escape(title)}</h1><p class='note'>handbench {__version__}</p></header>"
         f"<nav aria-label='Contents'><b>Contents</b><ul>{''.join(links)}</ul></nav>"
         f"<main>{''.join(body)}</main>"
         f"<footer><ol class='note'>{notes}</ol></footer></body></html>\n"
@@ -100,7 +102,7 @@ def page(sections: Sequence[Section]) -> str:
 def _data(results: Sequence[Result], folder: Path, mixed: bool) -> Section:
     """Tables, figures and cases of one split."""
     body = [as_html(table) for table in tables.all_of(results, mixed)]
-    body += _figures(plots.all_of(results, folder))
+    body += figures(plots.all_of(results, folder))
     pictures = []
     for case in gallery.cases(results):
         quality = [cv2.IMWRITE_JPEG_QUALITY, 88]
@@ -122,7 +124,7 @@ def _training(results: Sequence[Result], folder: Path) -> list[Section]:
         for log in dict.fromkeys(log for log in logs if log.is_file())
         for one in plots.training_curve(log, folder, "/".join(log.parent.parts[-3:]))
     ]
-    return [Section("Training", "".join(_figures(drawn)))] if drawn else []
+    return [Section("Training", "".join(figures(drawn)))] if drawn else []
 
 
 def _sources(results: Sequence[Result]) -> Section:
@@ -135,7 +137,8 @@ def _sources(results: Sequence[Result]) -> Section:
     return Section("Where the numbers come from", "".join(body))
 
 
-def _figures(paths: Iterable[Path]) -> list[str]:
+def figures(paths: Iterable[Path]) -> list[str]:
+    """The PNG files among paths as pictures inside the page."""
     found = []
     for path in paths:
         if path.suffix == ".png":

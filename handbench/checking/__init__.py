@@ -1,0 +1,1 @@
+"""Looking for what is wrong: downloads, prepared splits, files, leaks; and what splits hold."""
