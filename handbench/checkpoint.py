@@ -131,18 +131,20 @@ def trained(run: Run) -> tuple[Any, Recipe, State]:
 
 
 def start_from(method: torch.nn.Module, run: Run) -> None:
-    """Give a method the weights of a run of the same method. Raises HandbenchError."""
+    """Give a method the weights of a run of the same method, of another variant where the method
+    knows how to take them (`adopt`). Raises HandbenchError."""
     state = newest(run)
     if state is None:
         raise HandbenchError(f"{run.path} has no checkpoint to start from")
-    _fill(method, state, run)
+    _fill(method, state, run, getattr(method, "adopt", None))
 
 
-def _fill(method: torch.nn.Module, state: State, run: Run) -> None:
+def _fill(method: torch.nn.Module, state: State, run: Run, take: Any = None) -> None:
     """The run's best weights where it kept them, else the average of its last, else its last."""
     try:
         averaged = {**state["model"], **state.get("average", {})}
-        method.load_state_dict(state["best"]["model"] if state["best"] else averaged)
+        take = take or method.load_state_dict
+        take(state["best"]["model"] if state["best"] else averaged)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise HandbenchError(

@@ -27,7 +27,10 @@ def hand() -> Hand:
 def make(hand: Hand, name: str, variant: str, preset: str = "tiny") -> torch.nn.Module:
     cls = registry.load("method", name)
     torch.manual_seed(0)
-    return cls(hand, **cls.PRESETS[preset], **cls.VARIANTS[variant])
+    method = cls(hand, **{**cls.PRESETS[preset], **cls.VARIANTS[variant]})
+    if hasattr(method, "adopt"):  # some variants ask for weights to start from
+        method.adopt(method.state_dict())
+    return method
 
 
 def batch_for(method: torch.nn.Module, hand: Hand) -> dict[str, torch.Tensor]:
@@ -48,6 +51,9 @@ def batch_for(method: torch.nn.Module, hand: Hand) -> dict[str, torch.Tensor]:
         "valid_joints": np.ones((COUNT, 21)),
     }
     arrays |= {f"valid_{name}": np.ones(COUNT) for name in ("mano", "verts", "visibility")}
+    if frames:  # the hand is held still
+        labels = {name: value for name, value in arrays.items() if name != "image"}
+        arrays |= {f"frame_{k}": np.stack([v] * method.frames, 1) for k, v in labels.items()}
     batch = {name: torch.tensor(value, dtype=torch.float32) for name, value in arrays.items()}
     return {**batch, "is_left": torch.zeros(COUNT, dtype=torch.bool)}
 
@@ -107,7 +113,7 @@ def test_saved_and_restored_is_the_same(hand, name, variant, tmp_path):
     torch.save(ready(method, batch).state_dict(), tmp_path / "weights.pt")
     torch.manual_seed(1)
     cls = registry.load("method", name)
-    other = cls(hand, **cls.PRESETS["tiny"], **cls.VARIANTS[variant]).eval()
+    other = cls(hand, **{**cls.PRESETS["tiny"], **cls.VARIANTS[variant]}).eval()
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     with torch.no_grad():
         for key, value in method(batch).items():

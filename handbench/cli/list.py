@@ -32,7 +32,10 @@ def registered(kind: str) -> list[dict[str, Any]]:
 
 
 def variants() -> list[dict[str, Any]]:
-    """METHOD/VARIANT of every method, with its presets; needs torch, as methods do."""
+    """METHOD/VARIANT of every method, with its place in the paper (its CELLS) and its presets.
+
+    Needs torch, as methods do.
+    """
     from handbench import registry
     from handbench.errors import MissingPackage
 
@@ -44,9 +47,14 @@ def variants() -> list[dict[str, Any]]:
             if error.name != "torch":
                 raise
             raise MissingPackage("torch", "train", "listing variants") from error
-        presets = ", ".join(kind.PRESETS)
+        cells = getattr(kind, "CELLS", {})
         found += [
-            {"name": f"{method}/{variant}", "about": f"presets: {presets}", "options": options}
+            {
+                "name": f"{method}/{variant}",
+                "about": cells.get(variant, ""),
+                "options": options,
+                "presets": [*kind.PRESETS],
+            }
             for variant, options in kind.VARIANTS.items()
         ]
     return found

@@ -15,13 +15,18 @@ def mlp(*widths: int) -> nn.Sequential:
 class OrientationHead(nn.Module):
     """Maps (B,C,s,s) -> feature (B,hidden) -> 6D rotation (B,6).
 
-    hidden: 1024 as published; layers: hidden ones behind the feature, 3 as published. Weights
-    start Kaiming-uniform and biases zero, as the authors start them. H2ONet section 3.3; layer
-    sizes from its code.
+    hidden: 1024 as published; layers: hidden ones behind the feature, 3 as published. offset: with
+    a second branch that corrects the rotation by a feature of another frame (equation 7); the
+    first branch then has the name that it has in the released multi-frame weights. Weights start
+    Kaiming-uniform and biases zero, as the authors start them. H2ONet section 3.3; layer sizes
+    from its code.
     """
 
-    def __init__(self, channels: int, cells: int, hidden: int = 1024, layers: int = 3) -> None:
+    def __init__(
+        self, channels: int, cells: int, hidden: int = 1024, layers: int = 3, offset: bool = False
+    ) -> None:
         super().__init__()
+        self.offset = offset
         self.conv_block = nn.Sequential(
             nn.Conv1d(channels, channels // 2, 1),
             nn.ReLU(),
@@ -32,14 +37,24 @@ class OrientationHead(nn.Module):
         self.pre_block = nn.Sequential(
             nn.Linear(flat, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, hidden), nn.ReLU()
         )
-        self.fc_block = mlp(hidden, *(hidden, hidden // 2, hidden // 4)[:layers], 6)
+        inner = (hidden, hidden // 2, hidden // 4)[:layers]
+        if offset:
+            self.fc_block1 = mlp(hidden, *inner, 6)
+            self.fc_block2 = mlp(2 * hidden, *inner, 6)
+        else:
+            self.fc_block = mlp(hidden, *inner, 6)
         start_kaiming(self)
 
     def feature(self, maps: torch.Tensor) -> torch.Tensor:
         return self.pre_block(self.conv_block(maps.flatten(2)).flatten(1))
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return self.fc_block(self.feature(maps))
+    def turn(self, feature: torch.Tensor) -> torch.Tensor:
+        """Feature (B,hidden) -> 6D rotation (B,6)."""
+        return self.fc_block1(feature) if self.offset else self.fc_block(feature)
+
+    def correct(self, current: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """Features (B,hidden) of the current and of the chosen frame -> 6D correction (B,6)."""
+        return self.fc_block2(torch.cat([current, chosen], 1))
 
 
 def start_kaiming(module: nn.Module) -> None:
