@@ -39,6 +39,7 @@ class KyptSmall(KeypointTransformer):
             "gamma": 1.5,
             "weights": {"heatmaps": 4.0},
             **TINY,
+            "candidates": "maxima",
         },
     }
 

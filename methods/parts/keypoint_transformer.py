@@ -18,6 +18,7 @@ from handbench.methods.parts.losses import masked_mean
 from handbench.methods.parts.pose_method import Batch, PoseMethod
 from handbench.methods.parts.product_attention import DecoderLayer, EncoderLayer, perceptron
 
+CANDIDATES = ("maxima", "joints")
 WHERE = ("both", "encoder", "decoder")
 ON_OBJECT = 100 / 255  # of the true mask, from which on a point is the object's
 # Of the tiny presets: a minute or two on one CPU core.
@@ -32,6 +33,7 @@ TINY: dict[str, Any] = {
     "positions": 16,
     "bins": 64,
     "decode": "mean",
+    "candidates": "joints",
     "points_end": 500,
     "short": True,
 }
@@ -45,10 +47,11 @@ class KeypointTransformer(PoseMethod):
     encoders, decoders, dropout: of the transformer; attention: its form (product_attention), where:
     whose self-attention has it, the encoder's, the decoder's or both; else it is softmax. tokens:
     points for each hand, object_points: the object's beside them; positions: channels of a token
-    for its place. channel_heat: a heatmap for each joint, else one for all. radius (cells) and
-    threshold: of detection; gamma: cells within which a point is a joint's. points_hold,
-    points_end: training steps with the true points alone, and after which none gets them. pose:
-    of parts.pose_method.
+    for its place. channel_heat: a heatmap for each joint, else one for all. candidates: the local
+    maxima of all heatmaps together, by radius (cells), or each joint's strongest cell (whose joint
+    is not told on); threshold: of either; gamma: cells within which a point is a joint's.
+    points_hold, points_end: training steps with the true points alone, and after which none gets
+    them. pose: of parts.pose_method.
     """
 
     training_steps: torch.Tensor
@@ -68,6 +71,7 @@ class KeypointTransformer(PoseMethod):
         object_points: int = 20,
         positions: int = 32,
         channel_heat: bool = True,
+        candidates: str = "maxima",
         radius: int = 1,
         threshold: float = 20 / 255,
         gamma: float = 0.75,
@@ -75,8 +79,13 @@ class KeypointTransformer(PoseMethod):
         points_end: int = 0,
         **pose: Any,
     ) -> None:
-        if where not in WHERE:
-            raise UnknownName("where", where, WHERE)
+        for option, value, known in (
+            ("where", where, WHERE),
+            ("candidates", candidates, CANDIDATES),
+        ):
+            if value not in known:
+                raise UnknownName(option, value, known)
+        self.candidates = candidates
         if tokens < 21:
             raise HandbenchError(f"tokens = {tokens}: a hand has 21 joints, give as many at least")
         width = model_width
@@ -139,8 +148,11 @@ class KeypointTransformer(PoseMethod):
 
     def points(self, out: Batch, batch: Batch) -> Points:
         """The keypoints: true ones at the start of training, then what the heatmaps show."""
-        heat = out["heatmaps"].detach().amax(1)
-        found = keypoints.detect(heat, self.hand_points, self.radius, self.threshold)
+        heat = out["heatmaps"].detach()
+        if self.candidates == "joints":
+            found = keypoints.strongest(heat, self.hand_points, self.threshold)
+        else:
+            found = keypoints.detect(heat.amax(1), self.hand_points, self.radius, self.threshold)
         told = self.true_share() if self.training and "joints_crop" in batch else 0.0
         if told > 0:
             true = keypoints.true_points(*self.all_joints(batch), self.hand_points)

@@ -54,6 +54,19 @@ def detect(heat: torch.Tensor, count: int, radius: int, threshold: float) -> Poi
     return pad(Points(place, valid, strength.clamp(0, 1)), count)
 
 
+def strongest(heat: torch.Tensor, count: int, threshold: float) -> Points:
+    """The strongest cell of each of the maps (B,J,s,s), refined within the cell, J <= count."""
+    side = heat.shape[-1]
+    strength, cell = heat.flatten(2).max(2)
+    row, column = cell // side, cell % side
+    alone = heat.flatten(0, 1)
+    shift = shift_within(alone, row.view(-1, 1), column.view(-1, 1)).view(*row.shape, 2)
+    place = (torch.stack([column, row], -1) + 0.5 + shift) / side
+    valid = strength > threshold
+    valid = valid | (strength == strength.amax(1, keepdim=True))
+    return pad(Points(place, valid, strength.clamp(0, 1)), count)
+
+
 def shift_within(heat: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
     """Weighted mean offset (B,K,2) in cells of the 3x3 cells around (row, column) (B,K)."""
     side = heat.shape[-1]
