@@ -43,3 +43,27 @@ class Oracle(nn.Module):
 
     def forward(self, batch):
         return {"joints_m": batch["joints_m"], "verts_m": batch["verts_m"]}
+
+
+class Steady(nn.Module):
+    """No random numbers inside, so that it does not matter in which process a sample is; and a
+    layer that no loss depends on, as published networks have them."""
+
+    inputs, crop_px, frames, hands = ("image",), 16, 1, 1
+    VARIANTS = {"full": {}}
+    PRESETS = {"paper": {}, "tiny": {}}
+
+    def __init__(self, hand, width: int = 6) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, width, 3, stride=2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.unused = nn.Linear(3, 3)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(width * 49, 63))
+
+    def forward(self, batch):
+        self.unused(batch["image"].mean((2, 3)))
+        return {"joints_m": 0.1 * self.head(self.body(batch["image"])).view(-1, 21, 3)}
+
+    def losses(self, out, batch):
+        return {"joints": (10 * (out["joints_m"] - batch["joints_m"])).square().mean()}

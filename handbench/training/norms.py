@@ -39,19 +39,29 @@ def _shared(kind: type) -> type:
     return type(f"Shared{kind.__name__}", (_Shared, kind), {})
 
 
+class _Total(torch.autograd.Function):
+    """The sum over processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        return team().total(value.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return team().total(gradients[0].clone())
+
+
 class _Shared(_BatchNorm):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(input)
-        from torch.distributed.nn.functional import all_reduce
-
         axes = [0, *range(2, input.ndim)]
         shape = [1, -1, *[1] * (input.ndim - 2)]
         values = input.float()
         count = values.numel() / values.shape[1] * team().size
-        mean = all_reduce(values.sum(axes)) / count
+        mean = _Total.apply(values.sum(axes)) / count
         away = values - mean.view(shape)
-        variance = all_reduce(away.square().sum(axes)) / count
+        variance = _Total.apply(away.square().sum(axes)) / count
         self._note(mean.detach(), variance.detach() * count / (count - 1))
         scale = (variance + self.eps).rsqrt()
         if self.affine:

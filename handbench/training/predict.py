@@ -57,6 +57,7 @@ def predict(
     attributes = conditions(method, recipe, state, samples)
     with progress(f"predict {recipe.method}/{recipe.variant}", len(samples), "hands") as advance:
         write(path, method, samples, where, attributes, advance)
+    team().wait()
     say(f"{path}: {len(samples):,} hands")
     return path
 

@@ -84,8 +84,10 @@ def train(
         if trainer:
             speak_of_batch(recipe)
             trainer.descend()
-        elif team().first:
-            fit(recipe, run, method, samples, where)
+        else:
+            if team().first:
+                fit(recipe, run, method, samples, where)
+            team().wait()
     return run
 
 

@@ -123,6 +123,7 @@ class Trainer:
         state = self.state(finished)
         if self.team.first:
             checkpoint.save(self.run, state)
+        self.team.wait()  # whoever goes on finds it
 
     def descend(self) -> None:
         """Gradient steps from where the run stands to its end."""
