@@ -19,6 +19,7 @@ UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "decimetres": 10.0, "kilom
 ORDERS = {"HO-3D's (MANO's) order": HO3D, "InterHand2.6M's order": INTERHAND, "FPHA's order": FPHA}
 BONES = np.array([(0 if k == 0 else 4 * f + k, 4 * f + k + 1) for f in range(5) for k in range(4)])
 BONE_MM = (8.0, 130.0)
+SHORTER = 0.9  # another order must make all bones together so much shorter
 MOST_HANDS = 4000  # posed with the hand model
 ROTATION = 1e-4  # float32 matrices
 SAME_PLACE_MM = (1.0, 10.0)
@@ -54,7 +55,7 @@ def joint_order(hands: SplitHands) -> Check:
         name: float(np.median(_bones_mm(joints[:, order]).sum(1))) for name, order in ORDERS.items()
     }
     likely, total = min(shorter.items(), key=lambda item: item[1])
-    if total < 0.8 * own:
+    if total < SHORTER * own:
         return Check("joint order", FAIL, f"{told}; looks like {likely}", expected)
     fine = BONE_MM[0] <= each.min() and each.max() <= BONE_MM[1]
     return Check("joint order", OK if fine else FAIL, told, expected)

@@ -9,8 +9,6 @@ from handbench.checking.check import FAIL, NONE, OK, WARN, Check
 from handbench.datasets.downloads import DOWNLOADS, Piece
 from handbench.errors import HandbenchError
 
-SHOWN = 3
-
 
 def check_raw(name: str, raw: str | Path, options: Mapping[str, Any]) -> Iterator[Check]:
     """Rows about the pieces of the download below raw, then about each split.
@@ -25,6 +23,9 @@ def check_raw(name: str, raw: str | Path, options: Mapping[str, Any]) -> Iterato
         yield _piece(piece, root)
     splits = [_split(reader_class, split, root, options) for split in reader_class.splits]
     useless = all(check.verdict == FAIL for check in splits)
+    if useless and len({check.measured for check in splits}) == 1:
+        yield Check("every split", FAIL, splits[0].measured, splits[0].expected)
+        return
     for check in splits:
         # one split alone is a normal download
         state = WARN if check.verdict == FAIL and not useless else check.verdict

@@ -19,7 +19,7 @@ from handbench.store import Split
 
 SHEET = 24
 SEED = 0
-WIDTHS = (28, 78, 44)  # a terminal's line: name, measured, expected
+WIDTHS = (80, 48)  # of the texts measured and expected in a terminal
 MARKS = {"ok": "✓ ok", "warn": "! warn", "fail": "✗ fail", "n/a": "· n/a"}
 NOTES = (
     "ok: as expected. warn: look at it. fail: wrong, or not what its place says. n/a: there is "
@@ -39,11 +39,15 @@ def plain(checks: Sequence[Check]) -> str:
     from tabulate import tabulate
 
     rows = [
-        (check.name, MARKS[check.verdict], fill(check.measured, WIDTHS[1]))
-        + (fill(check.expected, WIDTHS[2]),)
+        (check.name, MARKS[check.verdict], _folded(check.measured, WIDTHS[0]))
+        + (_folded(check.expected, WIDTHS[1]),)
         for check in checks
     ]
     return tabulate(rows, ["check", "", "measured", "expected"], tablefmt="simple")
+
+
+def _folded(text: str, width: int) -> str:
+    return fill(text, width, break_on_hyphens=False, break_long_words=False)
 
 
 def write(split: Split, checks: Sequence[Check], folder: Path) -> list[Path]:
