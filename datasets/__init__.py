@@ -9,6 +9,7 @@ if __name__ == "datasets":
 TABLE = {
     "dexycb": "handbench.datasets.dexycb:DexYCB",
     "fpha": "handbench.datasets.fpha:FPHA",
+    "freihand": "handbench.datasets.freihand:FreiHAND",
     "interhand26m": "handbench.datasets.interhand26m:InterHand26M",
     "synthetic": "handbench.datasets.synthetic:Synthetic",
 }

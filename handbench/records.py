@@ -23,11 +23,16 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Scene:
-    """All known geometry of one image: meshes in the camera frame, K (3,3) px, size (w, h)."""
+    """All known geometry of one image: meshes in the camera frame, K (3,3) px, size (w, h).
+
+    whole False: things without a mesh may stand before the hands, so labels of the whole scene
+    need a segmentation; without one, those of the hand alone are all.
+    """
 
     meshes: tuple[Mesh, ...]
     K: NDArray
     size: tuple[int, int]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,8 @@ class HandLabels:
     For the hand alone (image border and itself) and in the whole scene: vertex (778,) bool by
     depth test, finger_count (6,) vertices on a pixel of their own part, hand: visible share of the
     pixels that the hand would cover. cause (5,): why each finger is not visible. source: 1
-    official mesh, 2 third-party fit, 3 synthetic, 4 mask.
+    official mesh, 2 third-party fit, 3 synthetic, 4 mask; 0: the scene is not known, only what is
+    said of the hand alone holds.
     """
 
     alone_vertex: NDArray[np.bool_]

@@ -148,9 +148,10 @@ def label_values(labels: Mapping[str, HandLabels]) -> Iterator[tuple[str, Any]]:
     """(column path, value) of occlusion labels by side; finger flags follow when all are there."""
     for side, label in labels.items():
         yield f"{side}/visibility/source", label.source
-        yield f"{side}/occlusion_cause", label.cause
-        yield f"{side}/box_visible_px", label.box_visible_px
-        for where in ("alone", "scene"):
+        if label.source:
+            yield f"{side}/occlusion_cause", label.cause
+            yield f"{side}/box_visible_px", label.box_visible_px
+        for where in ("alone", "scene") if label.source else ("alone",):
             folder = f"{side}/visibility/{where}"
             yield f"{folder}/vertex", np.packbits(getattr(label, f"{where}_vertex"))
             yield f"{folder}/finger_count", getattr(label, f"{where}_finger_count")

@@ -130,10 +130,12 @@ class Job:
                 raise DataError(f"{frame.id}: its segmentation cannot be decoded")
         fitted = any(hand and hand.mano_valid == 2 for hand in (frame.right, frame.left))
         source = getattr(self.reader, "label_source", 2 if fitted else 1)
+        known = frame.scene.whole or mask is not None
+        source = source if known else 0
         found, drawn = label_scene(frame.scene, *self.hands, mask=mask, source=source)
         # a mesh without a record hides others, but is no hand of this split
         labels = {side: label for side, label in found.items() if getattr(frame, side) is not None}
-        if mask is not None:
+        if mask is not None or not known:
             return labels, None
         return labels, cv2.imencode(".png", drawn, PNG)[1].tobytes()
 

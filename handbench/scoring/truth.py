@@ -55,23 +55,33 @@ class Truth:
         return joints - wrist[:, None], valid & valid[:, :1], wrist
 
     def verts_m(self, part: slice | NDArray) -> NDArray | None:
-        """Wrist-relative vertices of some hands, (m,778,3); None without the split's hand model.
+        """Wrist-relative vertices of some hands, (m,778,3), NaN for hands without a mesh.
 
-        NaN for hands without a mesh. Vertices and wrist joint come from the same posed model.
+        As stored (by a set that ships them, or --store-verts) relative to the stored wrist, else
+        vertices and wrist as the split's hand model poses them; None when neither is here.
         """
-        hands = self.hand_models()
+        verts, hands = self._stored_verts_m(part), self.hand_models()
+        open_yet = np.isnan(verts).any((1, 2))
         if hands is None:
-            return None
+            return None if open_yet.all() else verts
         pose = self.per_hand("mano_pose", part)
         shape = self.per_hand("mano_shape", part)
-        known = (self.per_hand("mano_valid", part) > 0) & np.isfinite(pose).all(1)
-        verts = np.full((len(pose), 778, 3), np.nan)
+        known = (self.per_hand("mano_valid", part) > 0) & np.isfinite(pose).all(1) & open_yet
         left = self.is_left[part]
         for side, hand in zip((False, True), hands):
             chosen = known & (left == side)
             if chosen.any():
                 posed, joints = hand.pose(pose[chosen], shape[chosen])
                 verts[chosen] = posed - joints[:, :1]
+        return verts
+
+    def _stored_verts_m(self, part: slice | NDArray) -> NDArray:
+        row, left = self.split.hands.row[part], self.is_left[part]
+        verts = np.full((len(row), 778, 3), np.nan)
+        for side, chosen in (("right", ~left), ("left", left)):
+            if f"{side}/verts_m" in self.split.columns:
+                wrist = self.split.columns[f"{side}/joints_m"][row[chosen], :1].astype(np.float64)
+                verts[chosen] = self.split.columns[f"{side}/verts_m"][row[chosen]] - wrist
         return verts
 
     def hand_models(self) -> tuple[Hand, Hand] | None:

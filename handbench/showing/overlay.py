@@ -46,7 +46,7 @@ def _drawing(split: Split, row: int, side: str, models: dict[str, Hand], rule: s
         lines[0] += f": {share:.0%} visible, occlusion level {LEVELS[int(level([share])[0])]} %"
         lines.append(f"  occluded fingers ({rule}): {', '.join(hidden) or 'none'}")
     return draw.Drawing(
-        joints_px=np.where((valid & 1 > 0)[:, None], joints_px, np.nan),
+        joints_px=np.where((valid > 0)[:, None], joints_px, np.nan),
         fingers_visible=seen,
         verts_m=vertices(split, row, side, models),
         faces=None if model is None else model.faces,

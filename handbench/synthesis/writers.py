@@ -33,6 +33,7 @@ TABLE = {
     "dexycb": "handbench.synthesis.dexycb:write",
     "interhand26m": "handbench.synthesis.interhand26m:write",
     "fpha": "handbench.synthesis.fpha:write",
+    "freihand": "handbench.synthesis.freihand:write",
 }
 
 
