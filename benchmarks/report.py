@@ -62,11 +62,15 @@ def show(rows: list[Row]) -> None:
         )
 
 
-def main(run: Callable[[], list[Row]]) -> None:
+def main(run: Callable[..., list[Row]], *flags: str) -> None:
+    """flags: names of run's own switches, given on the command line as --NAME."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", metavar="FILE", help="also write the rows as JSON")
-    options = parser.parse_args()
-    rows = run()
+    for flag in flags:
+        parser.add_argument(f"--{flag}", action="store_true")
+    options = vars(parser.parse_args())
+    path = options.pop("json")
+    rows = run(**options)
     show(rows)
-    if options.json:
-        write_json(options.json, rows)
+    if path:
+        write_json(path, rows)

@@ -79,28 +79,49 @@ class FoldedAttention(nn.Module):
 
 
 class FoldedChannels(nn.Module):
-    """What a ChannelAttention gives, (B,Q,s,s) and (B,K,s,s) to (B,Q,s,s)."""
+    """What a ChannelAttention gives, (B,Q,s,s) and (B,K,s,s) to (B,Q,s,s).
+
+    Only the map with fewer channels is encoded: the other's weights meet the small product of
+    both, (W X) k^T = W (X k^T), so that 256 channels never meet 256 x 256 weights on all cells.
+    """
 
     def __init__(self, block: ChannelAttention) -> None:
         super().__init__()
         self.heads, self.residual_query = block.heads, block.residual_query
         self.norm2, self.mlp = block.norm2, block.mlp
-        maps = [channel_map(block, name) for name in ("query", "key")]
-        value = block.encode_value.bias.detach()[:, None].expand_as(maps[1])
-        self.query = nn.Buffer(matrix(block.encode_query))
-        self.query_map = nn.Buffer(maps[0])
-        self.both = nn.Buffer(torch.cat([matrix(block.encode_key), matrix(block.encode_value)]))
-        self.both_map = nn.Buffer(torch.cat([maps[1], value]))
+        self.query, self.key, self.value = (
+            nn.Buffer(matrix(conv))
+            for conv in (block.encode_query, block.encode_key, block.encode_value)
+        )
+        self.query_map = nn.Buffer(channel_map(block, "query"))
+        self.key_map = nn.Buffer(channel_map(block, "key"))
+        self.value_bias = nn.Buffer(block.encode_value.bias.detach()[:, None].clone())
+        self.few_queries = block.residual_query or len(self.query) <= len(self.key)
 
     def forward(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         asking, asked = query.flatten(2).contiguous(), key.flatten(2).contiguous()
-        q = (self.query @ asking).add_(self.query_map)
-        k, v = (self.both @ asked).add_(self.both_map).chunk(2, 1)
-        heads = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
-        heard = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        x = (q if self.residual_query else asking) + heard
+        scale = (asking.shape[2] // self.heads) ** -0.5
+        x, y = self.split(asking), self.split(asked)
+        added = asking
+        if self.few_queries:
+            encoded = self.query @ asking + self.query_map
+            q = self.split(encoded)
+            scores = q @ y.mT @ self.key.T + q @ self.split(self.key_map).mT
+            share = (scores * scale).softmax(3)
+            heard = share @ self.value @ y + share @ self.value_bias
+            added = encoded if self.residual_query else asking
+        else:
+            k = self.split(self.key @ asked + self.key_map)
+            scores = self.query @ (x @ k.mT) + self.split(self.query_map) @ k.mT
+            share = (scores * scale).softmax(3)
+            heard = share @ self.split(self.value @ asked + self.value_bias)
+        x = added + heard.transpose(1, 2).flatten(2)
         x = x + self.mlp["fc2"](functional.gelu(self.mlp["fc1"](self.norm2(x))))
         return x.view(query.shape)
+
+    def split(self, maps: torch.Tensor) -> torch.Tensor:
+        """(…,C,A) -> (…,heads,C,A/heads): each head has some of the rows."""
+        return maps.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
 
 def fold_attention(module: nn.Module) -> nn.Module:
