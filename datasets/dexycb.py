@@ -17,7 +17,6 @@ from handbench.datasets.dexycb_files import (
     SIDES,
     SIZE,
     Meta,
-    Skip,
     read_extrinsics,
     read_intrinsics,
     read_labels,
@@ -44,7 +43,7 @@ from handbench.datasets.dexycb_lists import (
     loaders_keep,
     rule_of,
 )
-from handbench.datasets.jpeg import jpeg_size
+from handbench.datasets.jpeg import Skip, read_picture
 from handbench.datasets.trees import check_root
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
@@ -122,8 +121,8 @@ class DexYCB:
         metas = {s: self._meta(s) for s in self.found if s.there}
         lengths = [metas[s].frames if s in metas else s.frames for s in self.found]
         firsts = first_indices(lengths, len(cameras))
-        intrinsics = {SERIALS[c]: read_intrinsics(self.raw, SERIALS[c]) for c in cameras}
-        plans, listed, unlike = [], 0, 0
+        plans: list[SequencePlan] = []
+        listed = unlike = 0
         for sequence, first in zip(self.found, firsts):
             if sequence not in metas:
                 continue
@@ -131,26 +130,28 @@ class DexYCB:
             listed += meta.frames * len(cameras)
             expected = grasped_object(sequence.position) if sequence.position >= 0 else None
             unlike += expected not in (None, meta.ycb_ids[meta.grasped])
-            if self.side not in ("both", meta.side):
-                continue
-            shape = read_shape(self.raw, meta.mano_calib)
-            poses = read_extrinsics(self.raw, meta.extrinsics)
-            for at, serial in enumerate(SERIALS[c] for c in cameras):
-                there = self._numbers(sequence, serial, meta.frames)
+            if self.side in ("both", meta.side):
+                plans += self._of_cameras(sequence, meta, first, cameras)
+        self._count(plans, listed, unlike)
+        return plans
+
+    def _of_cameras(
+        self, sequence: Sequence, meta: Meta, first: int, cameras: tuple[int, ...]
+    ) -> Iterator[SequencePlan]:
+        """One sequence by each camera that has pictures of it; first: its first official index."""
+        for at, serial in enumerate(SERIALS[c] for c in cameras):
+            there = self._numbers(sequence, serial, meta.frames)
+            if there:
                 key = {
                     "subject": sequence.subject,
                     "meta": meta,
-                    "shape": shape,
-                    "K": intrinsics[serial],
-                    "T": poses.get(serial),
+                    "shape": read_shape(self.raw, meta.mano_calib),
+                    "K": read_intrinsics(self.raw, serial),
+                    "T": read_extrinsics(self.raw, meta.extrinsics).get(serial),
                     "frames": there,
                     "first": -1 if first < 0 else first + at * meta.frames,
                 }
-                if there:
-                    path = sequence.path
-                    plans.append(SequencePlan(path, serial, path, len(there), key))
-        self._count(plans, listed, unlike)
-        return plans
+                yield SequencePlan(sequence.path, serial, sequence.path, len(there), key)
 
     def _meta(self, sequence: Sequence) -> Meta:
         path = self.raw / sequence.path / "meta.yml"
@@ -238,7 +239,7 @@ class DexYCB:
         if self.list == "handoccnet" and self.split.endswith("_train") and not keep:
             raise Skip(f"{NO_HAND} by the released loaders: its box is empty")
         picture = folder / f"color_{number:06d}.jpg"
-        image = _read_image(picture)
+        image = read_picture(picture, SIZE)
         objects = read_objects(labels, meta)
         meshes: tuple = ()
         if self.models is not None:
@@ -293,16 +294,3 @@ class DexYCB:
         folder = self.raw / "models"
         known = {name: ycb.describe(ycb.model_path(folder, name)) for name in ycb.NAMES.values()}
         return {name: info for name, info in known.items() if info}
-
-
-def _read_image(path: Path) -> bytes:
-    """The bytes as shipped. Raises Skip for what cannot be used."""
-    try:
-        data = path.read_bytes()
-        if jpeg_size(data) != SIZE:
-            raise Skip("picture is not 640 x 480")
-    except FileNotFoundError:
-        raise Skip("picture missing") from None
-    except DataError as error:
-        raise Skip(str(error)) from None
-    return data

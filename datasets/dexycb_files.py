@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,13 @@ import yaml
 from numpy.typing import NDArray
 
 from handbench.datasets import ycb
+from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError
 
 SIDES = ("right", "left")
 SIZE = (640, 480)
 HAND = 255  # in seg
 LARGEST_YML = 1_000_000  # bytes; the real ones have a few kB
-
-
-class Skip(Exception):
-    """Why one frame is left out."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Labels:
         )
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Plain YAML and the tuples of extrinsics.yml; every other tag is refused."""
 
 
@@ -110,6 +108,7 @@ def read_meta(path: Path) -> Meta:
     return meta
 
 
+@lru_cache(maxsize=16)
 def read_intrinsics(root: Path, serial: str) -> NDArray[np.float64]:
     """K (3,3) px of a camera's colour pictures."""
     path = root / "calibration" / "intrinsics" / f"{serial}_640x480.yml"
@@ -121,6 +120,7 @@ def read_intrinsics(root: Path, serial: str) -> NDArray[np.float64]:
     return np.array([[fx, 0, ppx], [0, fy, ppy], [0, 0, 1]])
 
 
+@lru_cache(maxsize=64)
 def read_extrinsics(root: Path, name: str | None) -> dict[str, NDArray[np.float64]]:
     """T_world_camera (4,4), world to camera, by serial; the world is the master camera.
 
@@ -145,6 +145,7 @@ def read_extrinsics(root: Path, name: str | None) -> dict[str, NDArray[np.float6
     return found
 
 
+@lru_cache(maxsize=64)
 def read_shape(root: Path, calib: str) -> NDArray[np.float64]:
     """betas (10,) of a subject's hand."""
     path = root / "calibration" / f"mano_{calib}" / "mano.yml"

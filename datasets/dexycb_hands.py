@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from handbench import frames
 from handbench.datasets import ycb
-from handbench.datasets.dexycb_files import HAND, SIZE, Labels, Meta, Skip
+from handbench.datasets.dexycb_files import HAND, SIZE, Labels, Meta
+from handbench.datasets.jpeg import Skip
 from handbench.datasets.trees import hands_of_tree
 from handbench.hand import Hand, has_left_shape_fault
 from handbench.records import HandRecord, Mesh, ObjectRecord
 
 RIGHT, LEFT, OBJECT = 1, 2, 3  # of a segmentation as prepared
-PNG = (cv2.IMWRITE_PNG_COMPRESSION, 6)
+PNG = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)  # smallest and fastest here
 FIT_LIMIT_MM = 5.0  # joint_3d are the mesh's own joints: a greater distance means another model
 PROJECTION_PX = 2.0  # joint_2d are joint_3d's projection
 

@@ -109,7 +109,8 @@ def write_shots(
     for subject in subjects:
         for position in range(EACH):
             take = make_take(subject, position)
-            _write_sequence(root / take.name, take, by_take.get(take.name, []), hands)
+            seen = by_take.get(take.name, [])
+            _write_sequence(root / take.name, (seen[0].take if seen else None) or take, seen, hands)
     _write_calibration(root / "calibration", cameras)
     for subject in subjects:
         betas = yaml.safe_dump({"betas": subject_shape(subject, seed).tolist()})
