@@ -28,13 +28,18 @@ def recognise(root: Path) -> str | None:
     return None
 
 
+def page(name: str) -> str:
+    """The document about a data set; versions share one."""
+    return f"docs/datasets/{name.partition('_v')[0]}.md"
+
+
 def check_root(raw: str | Path | None, name: str, need: str) -> Path:
     """raw as a folder that is not another data set's tree.
 
     need: what the folder should hold, for the message. Raises DataError with one line.
     """
     if raw is None:
-        raise DataError(f"{name} needs --raw DIR, the folder with {need}: docs/datasets/{name}.md")
+        raise DataError(f"{name} needs --raw DIR, the folder with {need}: {page(name)}")
     root = Path(raw).expanduser()
     if not root.is_dir():
         raise DataError(f"--raw {root} is not a folder; give the folder with {need}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from handbench.console import say
+from handbench.datasets.trees import page
 from handbench.errors import DataError, HandbenchError, UnknownName
 
 OWN = ("self", "split", "raw", "strict")  # what the driver itself gives
@@ -67,7 +68,7 @@ def open_readers(
     name = reader_class.name
     if raw is None and reader_class.needs_raw:
         raise DataError(
-            f"{name} needs --raw DIR, the folder of the official download: docs/datasets/{name}.md"
+            f"{name} needs --raw DIR, the folder of the official download: {page(name)}"
         )
     if raw is not None and not reader_class.needs_raw:
         raise DataError(f"{name} is made here and takes no --raw")
