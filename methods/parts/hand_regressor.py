@@ -42,7 +42,7 @@ class PreActivation(nn.Module):
         for i, name in enumerate(self.norms):
             out = functional.leaky_relu(getattr(self, name)(out), SLOPE)
             out = getattr(self, f"conv{i + 1}")(out)
-        return x + out
+        return out.add_(x)
 
 
 class Hourglass(nn.Module):

@@ -24,7 +24,7 @@ class Basic(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kept = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + kept)
+        return self.relu(self.bn2(self.conv2(x)).add_(kept))
 
 
 class Bottleneck(nn.Module):
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
         kept = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + kept)
+        return self.relu(self.bn3(self.conv3(x)).add_(kept))
 
 
 class ResNet(nn.Module):
