@@ -41,7 +41,8 @@ class Recipe:
     frames of methods that see several (neighbours.py). label: ends the folder's name. options go to
     the method, over its preset's and variant's. backbone: the SHA-256 of the file the backbone
     started from; start: name and SHA-256 of the run that all weights started from; "" for none.
-    on_nonfinite: stop or skip the step.
+    on_nonfinite: stop or skip the step. more_data: names of further data sets, whose training
+    splits join; backbone_rate: times lr, the learning rate of the method's `backbone`.
     """
 
     method: str
@@ -80,6 +81,8 @@ class Recipe:
     scale_lr: str = "linear"
     validation: str = "split"
     label: str = ""
+    more_data: str = ""
+    backbone_rate: float = 1.0
     options: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -19,11 +19,22 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
 
 
 def make_optimizer(method: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or AdamW; biases, norm scales and other vectors are not decayed."""
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """Adam or AdamW; biases, norm scales and other vectors are not decayed.
+
+    Each group's `factor` multiplies the learning rate: backbone_rate for the method's backbone.
+    """
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            slow = name.startswith("backbone.") and recipe.backbone_rate != 1
+            groups.setdefault((slow, parameter.ndim > 1), []).append(parameter)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
-    return kind([group for group in groups if group["params"]], lr=recipe.lr, fused=True)
+    made = [
+        {
+            "params": groups[slow, decayed],
+            "weight_decay": recipe.weight_decay if decayed else 0.0,
+            "factor": recipe.backbone_rate if slow else 1.0,
+        }
+        for slow, decayed in sorted(groups, reverse=True)
+    ]
+    return kind(made, lr=recipe.lr, fused=True)

@@ -18,6 +18,7 @@ from handbench.hand import Hand, default_hand, models_of
 from handbench.store import Split, open_split
 from handbench.training.batch import Samples, to_torch
 from handbench.training.distributed import team
+from handbench.training.joined import Joined
 from handbench.training.loader import batches, once
 from handbench.training.pairs import kind_of
 from handbench.training.recipe import Recipe, differences, from_dict, to_toml
@@ -100,6 +101,9 @@ def method_for(recipe: Recipe, device: torch.device) -> tuple[Any, Samples]:
     samples = samples_for(recipe, method, name, True)
     if not len(samples):
         raise DataError(f"{name} holds no annotated hand")
+    if recipe.more_data:
+        others = [data_split(data, TRAIN) for data in recipe.more_data.split()]
+        samples = Joined([samples, *(samples_for(recipe, method, o, True) for o in others)])
     return method, samples
 
 

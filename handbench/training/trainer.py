@@ -201,7 +201,7 @@ class Trainer:
         was skipped. Terms are means over the parts and the team."""
         rate = learning_rate(self.recipe, self.step, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         skips = self.recipe.on_nonfinite == "skip"
         kept = [buffer.clone() for buffer in self.buffers] if skips else []
         self.optimizer.zero_grad(set_to_none=True)
