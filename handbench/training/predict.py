@@ -129,7 +129,9 @@ def conditions(
         "box_source": f"{samples.box_source} x {samples.box_factor:g}",
         "whole_images": samples.whole_images,
         "initialisation": initialisation(recipe),
-        "training_data": data_split(recipe.data, TRAIN),
+        "training_data": " + ".join(
+            data_split(data, TRAIN) for data in (recipe.data, *recipe.more_data.split())
+        ),
         "steps": state["step"],
         "checkpoint_rule": rule + (f", averaged (decay {recipe.ema:g})" if recipe.ema else ""),
         "trained_in": trained_in(recipe, state.get("processes", 1)),
