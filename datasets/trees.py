@@ -13,7 +13,7 @@ MARKS: dict[str, tuple[tuple[str, ...], str]] = {
     "interhand26m": (("annotations/*/InterHand2.6M_*_data.json",), "InterHand2.6M"),
     "dexycb": (("20??????-subject-??", "calibration/extrinsics_*"), "DexYCB"),
     "freihand": (("training/rgb", "training_K.json", "evaluation_K.json"), "FreiHAND"),
-    "fpha": (("Hand_pose_annotation_v1", "Video_files/Subject_?"), "FPHA"),
+    "fpha": (("Hand_pose_annotation_v1*", "Video_files/Subject_?"), "FPHA"),
     "h2o3d": (("train/*/segr", "evaluation/*/segr"), "H2O-3D"),
     "ho3d_v3": (("train/*/rgb/*.jpg", "evaluation/*/rgb/*.jpg"), "HO-3D v3"),
     "ho3d_v2": (("train/*/rgb/*.png", "evaluation/*/rgb/*.png"), "HO-3D v2"),
