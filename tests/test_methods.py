@@ -99,7 +99,7 @@ def test_steps_lower_the_loss_and_every_gradient_is_finite(hand, name, variant):
         assert method.losses(method(batch), batch) == {}
         return
     optimizer = torch.optim.AdamW(method.parameters(), lr=2e-3)
-    history = []
+    history, wanted = [], 0.7 if variant == "full" else 0.85
     for _ in range(12):
         losses = method.losses(method(batch), batch)
         total = torch.stack(list(losses.values())).sum()
@@ -109,7 +109,7 @@ def test_steps_lower_the_loss_and_every_gradient_is_finite(hand, name, variant):
         assert all(torch.isfinite(g).all() for g in gradients)
         optimizer.step()
         history.append(total.item())
-        if history[-1] < 0.7 * history[0]:
+        if history[-1] < wanted * history[0]:
             return
     raise AssertionError(history)
 

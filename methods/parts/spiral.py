@@ -31,8 +31,8 @@ class SpiralConv(nn.Module):
         self.layer = nn.Linear(entering * self.length, leaving)
         nn.init.xavier_uniform_(self.layer.weight)
         nn.init.zeros_(self.layer.bias)
-        step = np.eye(len(spirals)) if up is None else up
-        gather = sparse.hstack([sparse.csc_matrix(step[ring]) for ring in spirals.T]).tocsc()
+        step = sparse.eye_array(len(spirals), format="csr") if up is None else sparse.csr_array(up)
+        gather = sparse.hstack([step[ring] for ring in spirals.T]).tocsc()
         # columns: from neighbour by neighbour to coarse vertex by coarse vertex
         gather = gather[:, np.arange(gather.shape[1]).reshape(self.length, -1).T.ravel()]
         self.gather, self.scatter = Sparse(gather), Sparse(gather.T)
