@@ -49,15 +49,13 @@ class HandGCAT(nn.Module):
 
     crop_px, frames, hands = 256, 1, 1
     inputs: tuple[str, ...] = ("image", "joints_crop")
-    # Figures: the paper's, HO-3D v2, PA joint / mesh error in mm.
     VARIANTS: dict[str, dict[str, Any]] = {
-        "full": {},  # table IV, 4-layer GCNs, and table V, Two CAT blocks: 8.7 / 8.7
-        "mlp": {"graph_layers": 3, "graph_relu": True},  # table IV: 9.3 / 9.3
-        "gcn_1": {"graph_layers": 1},  # table IV: 9.2 / 9.2
-        "gcn_2": {"graph_layers": 2},  # table IV: 9.0 / 8.9
-        "gcn_3": {"graph_layers": 3},  # table IV: 8.9 / 8.8
-        "gcn_5": {"graph_layers": 5},  # table IV: 8.9 / 8.8
-        # table IV with the graph in use: joints hear of their neighbours
+        "full": {},
+        "mlp": {"graph_layers": 3, "graph_relu": True},
+        "gcn_1": {"graph_layers": 1},
+        "gcn_2": {"graph_layers": 2},
+        "gcn_3": {"graph_layers": 3},
+        "gcn_5": {"graph_layers": 5},
         "graph": {"graph_order": 2},
         "graph_1": {"graph_order": 2, "graph_layers": 1},
         "graph_2": {"graph_order": 2, "graph_layers": 2},
@@ -65,12 +63,12 @@ class HandGCAT(nn.Module):
         "graph_5": {"graph_order": 2, "graph_layers": 5},
         "graph_relu": {"graph_order": 2, "graph_relu": True},
         "graph_skeleton": {"graph_order": 2, "adjacency": "skeleton", "rescale": True},
-        "graph_shuffled": {"graph_order": 2, "adjacency": "shuffled"},  # control
-        "two_transformers": {"cat_blocks": 0, "spatial": 2},  # table V: 9.0 / 9.0
-        "cat_1": {"cat_blocks": 1},  # table V: 8.9 / 8.8
-        "cat_3": {"cat_blocks": 3},  # table V: 8.8 / 8.7
-        "pose_only": {"image": False},  # control: how far the 2D joints alone go
-        "paper": {  # as written where the code differs
+        "graph_shuffled": {"graph_order": 2, "adjacency": "shuffled"},
+        "two_transformers": {"cat_blocks": 0, "spatial": 2},
+        "cat_1": {"cat_blocks": 1},
+        "cat_3": {"cat_blocks": 3},
+        "pose_only": {"image": False},
+        "paper": {
             "graph_order": 2,
             "adjacency": "skeleton",
             "rescale": True,
@@ -80,6 +78,27 @@ class HandGCAT(nn.Module):
             "norm": False,
             "fusion_norm": False,
         },
+    }
+    CELLS = {
+        "full": "HandGCAT Table IV, 4-layer GCNs, as released; Table V, Two CAT blocks",
+        "mlp": "HandGCAT Table IV, MLP",
+        "gcn_1": "HandGCAT Table IV, 1-layer GCNs, as released: the graph unused",
+        "gcn_2": "HandGCAT Table IV, 2-layer GCNs, as released: the graph unused",
+        "gcn_3": "HandGCAT Table IV, 3-layer GCNs, as released: the graph unused",
+        "gcn_5": "HandGCAT Table IV, 5-layer GCNs, as released: the graph unused",
+        "graph": "HandGCAT Table IV, 4-layer GCNs, the graph in use",
+        "graph_1": "HandGCAT Table IV, 1-layer GCNs, the graph in use",
+        "graph_2": "HandGCAT Table IV, 2-layer GCNs, the graph in use",
+        "graph_3": "HandGCAT Table IV, 3-layer GCNs, the graph in use",
+        "graph_5": "HandGCAT Table IV, 5-layer GCNs, the graph in use",
+        "graph_relu": "none: graph with ReLU between its layers",
+        "graph_skeleton": "HandGCAT equation 1: graph on bones alone, Laplacian rescaled",
+        "graph_shuffled": "none: control of graph, the same links between other joints",
+        "two_transformers": "HandGCAT Table V, Two Transformers",
+        "cat_1": "HandGCAT Table V, Single CAT block",
+        "cat_3": "HandGCAT Table V, Three CAT blocks",
+        "pose_only": "none: control, 2D joints without a picture",
+        "paper": "HandGCAT as written, wherever its code differs",
     }
     PRESETS: dict[str, dict[str, Any]] = {
         "paper": {},

@@ -64,23 +64,21 @@ class HandOccNet(nn.Module):
     """
 
     inputs, crop_px, frames, hands = ("image",), 256, 1, 1
-    # Figures: the paper's, HO-3D v2, PA joint / mesh error in mm.
     VARIANTS: dict[str, dict[str, Any]] = {
-        "full": {},  # tables 1 to 4, last or marked row: 9.1 / 8.8
-        "identity": {"inject": "none", "enhance": "none"},  # table 1: 10.6 / 10.0
-        "residual_blocks": {"inject": "residual", "enhance": "none"},  # table 1: 10.2 / 9.8
-        "fit": {"enhance": "none"},  # table 1, and table 4 Identity: 9.4 / 9.2
-        "set": {"inject": "none"},  # table 1: 9.8 / 9.6
-        "softmax": {"gate": "none"},  # table 2: 9.5 / 9.1
-        "softmax_softmax": {"gate": "softmax"},  # table 2: 9.6 / 9.2
-        "residual_q_soft": {"residual": "query"},  # table 3: 9.5 / 9.1
-        "residual_q_sig": {"residual": "query2"},  # table 3: 9.7 / 9.3
-        "set_residual_blocks": {"enhance": "residual"},  # table 4: 9.6 / 9.2
-        "set_two_transformers": {"set_count": 2},  # table 4: 9.2 / 8.9
-        # table 4 counted in blocks: the released SET has two, so `full` is "two", this is "single"
+        "full": {},
+        "identity": {"inject": "none", "enhance": "none"},
+        "residual_blocks": {"inject": "residual", "enhance": "none"},
+        "fit": {"enhance": "none"},
+        "set": {"inject": "none"},
+        "softmax": {"gate": "none"},
+        "softmax_softmax": {"gate": "softmax"},
+        "residual_q_soft": {"residual": "query"},
+        "residual_q_sig": {"residual": "query2"},
+        "set_residual_blocks": {"enhance": "residual"},
+        "set_two_transformers": {"set_count": 2},
         "set_single_block": {"set_blocks": 1},
-        "sigmoid_no_pooling": {"gate": "pairs"},  # section 3.2: said to diverge
-        "paper": {  # as written where the code differs
+        "sigmoid_no_pooling": {"gate": "pairs"},
+        "paper": {
             "single_head": True,
             "gate": "mean",
             "positions": False,
@@ -92,6 +90,22 @@ class HandOccNet(nn.Module):
             "regressor": "written",
             "target_2d": "heatmaps",
         },
+    }
+    CELLS = {
+        "full": "HandOccNet Tables 1-3, last row; Table 4, Single Transformer (one SET)",
+        "identity": "HandOccNet Table 1, Identity",
+        "residual_blocks": "HandOccNet Table 1, Residual blocks",
+        "fit": "HandOccNet Table 1, FIT; Table 4, Identity",
+        "set": "HandOccNet Table 1, SET",
+        "softmax": "HandOccNet Table 2, softmax",
+        "softmax_softmax": "HandOccNet Table 2, softmax + softmax",
+        "residual_q_soft": "HandOccNet Table 3, residual with q_soft",
+        "residual_q_sig": "HandOccNet Table 3, residual with q_sig",
+        "set_residual_blocks": "HandOccNet Table 4, Residual blocks",
+        "set_two_transformers": "HandOccNet Table 4, Two Transformers (two SETs, four blocks)",
+        "set_single_block": "HandOccNet Table 4 counted in blocks: Single; full is Two",
+        "sigmoid_no_pooling": "HandOccNet section 3.2, sigmoid without pooling: said to diverge",
+        "paper": "HandOccNet as written, wherever its code differs",
     }
     PRESETS: dict[str, dict[str, Any]] = {
         "paper": {},
