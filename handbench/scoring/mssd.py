@@ -7,6 +7,7 @@ affine maps lies on a vertex of the convex hull, so hull points alone give the e
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,13 @@ def shape(points_m: NDArray, symmetries: NDArray | None = None) -> Shape:
     hull = points_m[ConvexHull(points_m).vertices]
     found = np.eye(4)[None] if symmetries is None else symmetries
     return Shape(hull, found, float(pdist(hull).max()))
+
+
+def kept_shape(info: Mapping[str, Any]) -> Shape:
+    """The Shape that the index of a split keeps of an object: hull_m, diameter_m, and maybe
+    turns_deg, its symmetric rotations about the model's z axis."""
+    turns = [about((0, 0, 1), (0, 0, 0), angle) for angle in info.get("turns_deg", (0.0,))]
+    return Shape(np.array(info["hull_m"]), np.stack(turns), float(info["diameter_m"]))
 
 
 def symmetries(

@@ -3,6 +3,7 @@
 Every function gives one value an image, standing with the image's first hand, NaN elsewhere.
 """
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from handbench.predictions import Predictions
 from handbench.registry import load, table
-from handbench.scoring.mssd import Shape, mssd_mm
+from handbench.scoring.mssd import Shape, kept_shape, mssd_mm
 from handbench.scoring.truth import Truth
-from handbench.store import Split
+from handbench.store import Split, read_text, reading
 
 SIDES = ("right", "left")
 
@@ -84,11 +85,16 @@ def shapes_of(split: Split, predictions: Predictions) -> dict[str, Shape]:
 
 
 def object_shapes(split: Split) -> dict[str, Shape]:
-    """Object name -> Shape, as the split's reader knows them; none where it knows none."""
+    """Object name -> Shape, as the split's reader knows them, else as the index keeps them."""
     name = str(split.attributes.get("dataset", ""))
     reader = load("dataset", name) if name in table("dataset") else None
     make = getattr(reader, "object_shape", None)
-    return {} if make is None else {each: make(each) for each in split.tables["objects"]}
+    if make is not None:
+        return {each: make(each) for each in split.tables["objects"]}
+    with reading(split.folder / "index.h5", split.advice) as file:
+        told = [json.loads(str(info)) for info in read_text(file["objects/info"])]
+    known = zip(split.tables["objects"], told)
+    return {str(name): kept_shape(info) for name, info in known if "hull_m" in info}
 
 
 def of_image(predictions: Predictions, name: str, ids: NDArray) -> NDArray:

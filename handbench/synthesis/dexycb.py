@@ -30,7 +30,7 @@ from handbench.errors import UnknownName
 from handbench.hand import Hand
 from handbench.records import HandRecord
 from handbench.rigid import move_hand
-from handbench.synthesis.likeness import object_mesh
+from handbench.synthesis.likeness import obj_text
 from handbench.synthesis.scene import Camera
 from handbench.synthesis.takes import (
     Shot,
@@ -117,7 +117,7 @@ def write_shots(
         for side in hands:
             files.write_text(root / "calibration" / f"mano_{_calib(subject, side)}/mano.yml", betas)
     for name in sorted({name for seen in by_take.values() for name in _rows(seen[0].take)}):
-        files.write_text(model_path(root / "models", name), _obj(name))
+        files.write_text(model_path(root / "models", name), obj_text(name))
 
 
 def _filled(splits: tuple[str, ...]) -> dict[tuple[int, int], set[int]]:
@@ -254,10 +254,3 @@ def _write_calibration(folder: Path, cameras: Mapping[str, Camera]) -> None:
 def _calib(subject: int, side: str) -> str:
     name = SUBJECTS[subject]
     return f"{name[:8]}_140042_{name[9:]}_{side}"
-
-
-def _obj(name: str) -> str:
-    mesh = object_mesh(name)
-    lines = [f"v {x:.9f} {y:.9f} {z:.9f}" for x, y, z in mesh.verts_m]
-    lines += [f"f {a} {b} {c}" for a, b, c in mesh.faces + 1]
-    return "\n".join(lines) + "\n"

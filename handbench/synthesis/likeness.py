@@ -26,3 +26,11 @@ def object_mesh(name: str) -> ObjectMesh:
     if name not in LOOKALIKES:
         raise UnknownName("object with a synthetic likeness", name, LOOKALIKES)
     return make_object(*LOOKALIKES[name])
+
+
+def obj_text(name: str) -> str:
+    """object_mesh(name) as a Wavefront OBJ."""
+    mesh = object_mesh(name)
+    lines = [f"v {x:.9f} {y:.9f} {z:.9f}" for x, y, z in mesh.verts_m]
+    lines += [f"f {a} {b} {c}" for a, b, c in mesh.faces + 1]
+    return "\n".join(lines) + "\n"
