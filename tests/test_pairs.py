@@ -1,12 +1,14 @@
 """Samples of both hands and the held object, their predictions and scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pair_split import CORNERS, Pairs
 
 import handbench.datasets
 import handbench.methods
-from handbench import predictions
+from handbench import checkpoint, predictions
 from handbench.evaluate import evaluate_run
 from handbench.frames import project
 from handbench.hand import Hand, default_hand
@@ -16,6 +18,7 @@ from handbench.showing.rows import label
 from handbench.store import open_split
 from handbench.training import recipe
 from handbench.training.augment import Augmentation
+from handbench.training.joined import Joined
 from handbench.training.pairs import HandsWithObjects, PairSamples, PairsWithObjects, kind_of
 from handbench.training.train import train
 
@@ -154,3 +157,42 @@ def test_kinds(split):
     ]
     names = samples(PairSamples, split).names(np.arange(2))
     assert names == ["pairs/train/s000/cam/0", "pairs/train/s000/cam/1"]
+
+
+@pytest.mark.parametrize("data", ["interhand26m", "ho3d_v3", "h2o3d", "h2o3d alone"])
+def test_recipes_take_two_steps(monkeypatch, tmp_path, data):
+    data, _, alone = data.partition(" ")
+    monkeypatch.setenv("HANDBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path / "runs"))
+    joined = [data, "ho3d_v3"] if data == "h2o3d" and not alone else [data]
+    for name in joined:
+        monkeypatch.setitem(handbench.datasets.TABLE, name, "pair_split:Pairs")
+        reader = Pairs("train", count=4, length=1)
+        monkeypatch.setattr(reader, "name", name, raising=False)
+        prepare(reader, tmp_path / "data")
+    options = [*SMALL, "small=true", "crop_px=32", "positions=4", "decoders=2", "bins=16"]
+    options += ["more_data="] if alone else []
+    chosen = recipe.make("occrobnet", data=data, overrides=options, steps=2, batch=4)
+    assert (chosen.preset, chosen.optimizer, chosen.backbone_rate) == ("paper", "adamw", 0.1)
+    assert chosen.more_data == ("ho3d_v3" if len(joined) == 2 else "")
+    run = train(chosen, "cpu")
+    last = run.log.read_text().splitlines()[-1]
+    assert last.startswith("2,")
+    state = checkpoint.read(run.checkpoint)
+    assert {group["factor"] for group in state["optimizer"]["param_groups"]} == {0.1, 1.0}
+    assert state["model"]["heat.weight"].shape[0] == (21 if data == "ho3d_v3" else 42)
+
+
+def test_joined_splits_are_taken_by_turns(split):
+    one, two = (samples(PairsWithObjects, split) for _ in range(2))
+    two.held = replace(two.held, corners=two.held.corners[:, :1])
+    both = Joined([one, two])
+    index = np.array([20, 3, 35, 0])
+    batch = both[index]
+    assert len(both) == 36
+    assert batch["index"].tolist() == index.tolist()
+    alone = one[np.array([2, 3, 17, 0])]
+    for name in alone.keys() - {"index", "object_corners"}:
+        np.testing.assert_array_equal(batch[name], alone[name], name)
+    assert (batch["object_corners"][[0, 2], 1] == batch["object_corners"][[0, 2], 0]).all()
+    assert both.names(index) == one.names([2, 3, 17, 0])
