@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from handbench.errors import DataError
 from handbench.files import replacing
-from handbench.showing.plots import COLOURS, STYLES
+from handbench.showing.canvas import canvas, decorate, style
 from handbench.training.display import NOT_TERMS
 from handbench.training.runs import Run
 
@@ -24,16 +22,14 @@ def draw(run: Run) -> Path:
         data = pd.read_csv(run.log)
     except (FileNotFoundError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{run.log} holds nothing to draw: train the run first") from error
-    figure = Figure(figsize=(9.6, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2, sharex=True)
+    figure, (loss, error, rate, speed) = canvas(2, 2, (9.6, 5.6))
     terms = [name for name in data if name not in NOT_TERMS]
-    _lines(axes[0, 0], data, ["loss", *(terms if len(terms) > 1 else [])], "loss and its terms")
-    axes[0, 0].set_yscale("log")
-    _lines(axes[0, 1], data, ["val_mpjpe_mm"], "validation MPJPE (mm)", "o")
-    _lines(axes[1, 0], data, ["lr"], "learning rate")
-    _lines(axes[1, 1], data, ["samples_per_s"], "samples / s")
-    axes[1, 1].set_ylim(bottom=0)
+    _lines(loss, data, ["loss", *(terms if len(terms) > 1 else [])], "loss and its terms")
+    loss.set_yscale("log")
+    _lines(error, data, ["val_mpjpe_mm"], "validation MPJPE (mm)", "o")
+    _lines(rate, data, ["lr"], "learning rate")
+    _lines(speed, data, ["samples_per_s"], "samples / s")
+    speed.set_ylim(bottom=0)
     figure.suptitle(run.name, fontsize=9)
     path = run.path / "curves.png"
     with replacing(path) as temporary:
@@ -54,13 +50,10 @@ def _lines(axis: Axes, data: pd.DataFrame, names: list[str], title: str, marker:
     for index, name in enumerate(names):
         known = data[np.isfinite(data[name])] if name in data else data[:0]
         if len(known):
-            style = {"color": COLOURS[index % 8], "linestyle": STYLES[index % 8], "lw": 1.2}
-            axis.plot(known["step"], known[name], marker=marker, markersize=3, label=name, **style)
+            drawn = {"marker": marker, "markersize": 3, "label": name, **style(index)}
+            axis.plot(known["step"], known[name], **drawn)
     if not axis.lines:
         axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
     elif len(names) > 1:
         axis.legend(fontsize=7, ncols=2, framealpha=0.7, edgecolor="none")
-    axis.set_title(title, fontsize=9)
-    axis.set_xlabel("step", fontsize=8)
-    axis.tick_params(labelsize=7, labelbottom=True)
-    axis.grid(alpha=0.25, lw=0.5)
+    decorate(axis, title, "step", "", unit=False)
