@@ -4,6 +4,7 @@ import inspect
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
 
@@ -200,7 +201,10 @@ def method_options(recipe: Recipe) -> dict[str, Any]:
 def _file_layers(
     method: str, data: str, preset: str, variant: str
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The recipe file's keys, lowest first: top level, its preset's table, its variant's."""
+    """The recipe file's keys, lowest first: top level, its preset's table, its variant's.
+
+    A variant's table is [variants.NAME], or of several ones [variants."PATTERN*"].
+    """
     name = f"{method}_{data.split('/')[0]}.toml"
     file = resources.files("handbench.methods.recipes") / name
     if not file.is_file():
@@ -212,7 +216,8 @@ def _file_layers(
     presets, variants = table.pop("presets", {}), table.pop("variants", {})
     fixed = registry.load("method", method).VARIANTS[variant]  # a variant is the same on all data
     general = [_without(layer, fixed) for layer in (table, presets.get(preset, {}))]
-    return [(name, layer) for layer in (*general, variants.get(variant, {}))]
+    own = [layer for pattern, layer in variants.items() if fnmatchcase(variant, pattern)]
+    return [(name, layer) for layer in (*general, *own)]
 
 
 def _without(layer: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
