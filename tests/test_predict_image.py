@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small_split import SIZE as SIZE_PX
-from small_split import K, Small, hand_record
+from small_split import K, hand_record
 from toy_runs import make
 
 from handbench import checkpoint
@@ -92,15 +92,13 @@ def test_a_hand_is_put_where_its_joints_are_seen():
     np.testing.assert_allclose(near, joints[0], atol=0.02)
     assert placing.residual_px(relative + near, noisy, K) < 1.6
     # another focal length moves the hand along its ray, and the pixels stay
-    other = placing.camera((160, 120), 400.0)
-    assert placing.translation(relative, pixels, other)[2] == pytest.approx(
-        2 * joints[0, 2], rel=0.1
-    )
+    longer = placing.translation(relative, pixels, placing.camera((160, 120), 400.0))
+    assert longer[2] == pytest.approx(2 * joints[0, 2], rel=0.1)
     assert placing.translation(relative, np.full((21, 2), 50.0), K) is None
     box = np.array([30.0, 20, 60, 60])
-    low, high = (project(relative + placing.inside_box(relative, box, K), K),) * 2
-    assert np.ptp(low, axis=0).max() == pytest.approx(60, rel=0.3)
-    np.testing.assert_allclose((low.min(0) + high.max(0)) / 2, [60, 50], atol=12)
+    seen = project(relative + placing.inside_box(relative, box, K), K)
+    assert np.ptp(seen, axis=0).max() == pytest.approx(60, rel=0.3)
+    np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, [60, 50], atol=12)
     assert placing.camera((400, 300))[0, 0] == 480
 
 
@@ -196,7 +194,7 @@ def test_a_video_becomes_a_video(picture, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         ({"box": "1,2,3"}, "--box 1,2,3: give X,Y,W,H in pixels"),
         ({"box": "1,2,0,4"}, "give X,Y,W,H"),
@@ -261,7 +259,6 @@ def test_prediction_files_hold_pixels_rotations_and_visibility(monkeypatch):
     np.testing.assert_allclose(made["root_rotation"], wanted_rotation, atol=1e-5)
     assert made["is_left"].any()
     assert np.allclose(made["visibility"], 1 / (1 + np.exp(-3)))
-    assert len(Small.splits) == 3
     several = outputs.visible(np.stack([np.zeros((2, 6)), np.ones((2, 6))])[None])
     assert (several == 0.5).all()
     assert checkpoint.newest(run)["finished"]
