@@ -94,8 +94,8 @@ def test_damaged_labels_and_settings_never_surprise(tree):
         (meta, lambda: read_meta(meta), DataError),
     ):
         content = path.read_bytes()
-        refused = 0
-        for case in range(300):
+        refused = []
+        for case in range(120):
             # in an archive most of what is not pixels lies at its end
             place = -rng.integers(1, 700, 2) if path == labels else rng.integers(0, len(content), 2)
             damaged = bytearray(content)
@@ -105,9 +105,8 @@ def test_damaged_labels_and_settings_never_surprise(tree):
             try:
                 read_file()
             except refusal as error:
-                assert "\n" not in str(error)
-                refused += 1
-        assert refused > 100
+                refused.append(str(error))
+        assert len(refused) > 60 and "\n" not in "".join(refused)
 
 
 def test_frames_without_a_hand_are_no_fault(tree):
