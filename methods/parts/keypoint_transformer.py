@@ -51,7 +51,8 @@ class KeypointTransformer(PoseMethod):
     maxima of all heatmaps together, by radius (cells), or each joint's strongest cell (whose joint
     is not told on); threshold: of either; gamma: cells within which a point is a joint's.
     points_hold, points_end: training steps with the true points alone, and after which none gets
-    them. pose: of parts.pose_method.
+    them. overview: queries see one more token, the mean of the trunk's last map. pose: of
+    parts.pose_method.
     """
 
     training_steps: torch.Tensor
@@ -77,6 +78,7 @@ class KeypointTransformer(PoseMethod):
         gamma: float = 0.75,
         points_hold: int = 0,
         points_end: int = 0,
+        overview: bool = False,
         **pose: Any,
     ) -> None:
         for option, value, known in (
@@ -116,6 +118,7 @@ class KeypointTransformer(PoseMethod):
             DecoderLayer(*shape, form["decoder"], dropout) for _ in range(decoders)
         )
         self.read = nn.LayerNorm(width)
+        self.overview = nn.Linear(self.backbone.last, width) if overview else None
         self.queries = nn.Parameter(torch.randn(self.pose.count, width))
         self.register_buffer("training_steps", torch.zeros((), dtype=torch.long))
 
@@ -144,6 +147,7 @@ class KeypointTransformer(PoseMethod):
             self.training_steps += 1
             told = self.identity(self.read(torch.stack(layers, 1)))
             out |= {"identity_logits": told, "points": points.place, "points_valid": points.valid}
+        tokens, allowed = self.with_overview(tokens, allowed, last)
         return out | self.outputs(self.decode(tokens, allowed), last, batch)
 
     def points(self, out: Batch, batch: Batch) -> Points:
@@ -192,6 +196,15 @@ class KeypointTransformer(PoseMethod):
             told = torch.cat([told, self.to_object(more)], 1)
         return torch.cat([told, keypoints.sine_code(points.place, self.positions)], 2)
 
+    def with_overview(
+        self, tokens: torch.Tensor, allowed: torch.Tensor, last: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The encoded tokens and, where asked, one of the trunk's whole last map."""
+        if self.overview is None:
+            return tokens, allowed
+        whole = self.overview(last.mean((2, 3)))[:, None]
+        return torch.cat([tokens, whole], 1), functional.pad(allowed, (0, 1), value=True)
+
     def decode(self, tokens: torch.Tensor, allowed: torch.Tensor) -> list[torch.Tensor]:
         """What the queries know after each layer, (B,Q,d) each."""
         x, found = torch.zeros_like(self.queries).expand(len(tokens), -1, -1), []
@@ -211,6 +224,7 @@ class KeypointTransformer(PoseMethod):
         if turning is not None:
             own = allowed[:, :, turning].clone()
             own[:, :, : self.hand_points] = False
+            own[:, :, self.hand_points + self.object_points :] = False
             own = torch.where(own.any(-1, keepdim=True), own, allowed[:, :, turning])
             allowed = allowed.clone()
             allowed[:, :, turning] = own
@@ -268,7 +282,7 @@ class KeypointTransformer(PoseMethod):
         first layer, query_attention (B,heads,Q,Q) and token_attention (B,heads,Q,K) of the last."""
         training = self.training
         self.eval()
-        maps, _ = self.features(batch["image"])
+        maps, last = self.features(batch["image"])
         out: Batch = {"heatmaps": self.heat(maps[0])}
         if self.objects:
             out["object_logits"] = self.mask(maps[0])[:, 0]
@@ -277,13 +291,14 @@ class KeypointTransformer(PoseMethod):
         out["encoder_attention"] = self.encoder[0].attention.weights(tokens, tokens, allowed)
         for layer in self.encoder:
             tokens = layer(tokens, allowed)
+        out["identities"] = self.identity(self.read(tokens)).softmax(-1)
+        tokens, allowed = self.with_overview(tokens, allowed, last)
         x, masks = torch.zeros_like(self.queries).expand(len(tokens), -1, -1), self.masks(allowed)
         for layer in self.decoder[:-1]:
             x = layer(x, self.queries, tokens, **masks)
         among, cross = self.decoder[-1].look(x, self.queries, tokens, **masks)
         out |= {"query_attention": among, "token_attention": cross}
         out |= {"points": points.place, "points_valid": points.valid}
-        out["identities"] = self.identity(self.read(tokens)).softmax(-1)
         out |= {"backbone": self.backbone(batch["image"])[0][0], "features": maps[0]}
         self.train(training)
         return out
