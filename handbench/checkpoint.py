@@ -3,6 +3,7 @@
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,18 @@ def trained(run: Run) -> tuple[Any, Recipe, State]:
             f"{run.path} was trained with another hand model than there is here: point "
             "HANDBENCH_MANO at the MANO files it was trained with"
         )
-    method = build(recipe, models[0])
+    method = build(_anchored(recipe, run), models[0])
     _fill(method, state, run)
     return method.eval(), recipe, state
+
+
+def _anchored(recipe: Recipe, run: Run) -> Recipe:
+    """Options that name files in the run's own folder (./NAME) as whole paths."""
+    options = {
+        name: str(run.path / value[2:]) if isinstance(value, str) and value[:2] == "./" else value
+        for name, value in recipe.options.items()
+    }
+    return replace(recipe, options=options)
 
 
 def start_from(method: torch.nn.Module, run: Run) -> None:

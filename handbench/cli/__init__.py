@@ -18,6 +18,7 @@ COMMANDS = {
     "stats": ("handbench.cli.stats:stats", "How splits are occluded, side by side."),
     "doctor": ("handbench.cli.doctor:doctor", "What is wrong or missing, and how to mend it."),
     "train": ("handbench.cli.train:train", "Train one method variant."),
+    "import": ("handbench.cli.import_:import_", "The authors' weights -> a run."),
     "predict": ("handbench.cli.predict:predict", "A run's predictions for a prepared split."),
     "eval": ("handbench.cli.eval:evaluate", "Score runs, or anybody's prediction file."),
     "export": ("handbench.cli.export:export", "Predictions -> official submission files."),

@@ -40,7 +40,8 @@ def import_released(
         return cls.from_released(known_hand, weights, meshes).eval()
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
-        raise DataError(f"{path} does not fit {method}: {first}") from error
+        short = first if len(first) < 160 else f"{first[:160]} …"
+        raise DataError(f"{path} does not fit {method}: {short}") from error
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
