@@ -245,7 +245,9 @@ class DexYCB:
         if self.models is not None:
             hand, mesh = self.models.add(hand, meta.side, labels.pose_m, key["shape"])
             if mesh is not None:
-                meshes = (mesh, *object_meshes(objects, meta.grasped, self.raw / "models"))
+                models = self.raw / "models"
+                others = object_meshes(objects, meta.grasped, models, mesh, key["K"])
+                meshes = (mesh, *others)
         moment = int(plan.name.rpartition("/")[2].replace("_", ""))
         return Frame(
             id=f"dexycb/{self.split}/{plan.name}/{plan.camera}/{number}",

@@ -110,16 +110,32 @@ def read_objects(labels: Labels, meta: Meta) -> dict[int, ObjectRecord]:
 
 
 def object_meshes(
-    objects: Mapping[int, ObjectRecord], grasped: int, models: Path
+    objects: Mapping[int, ObjectRecord], grasped: int, models: Path, hand: Mesh, K: NDArray
 ) -> tuple[Mesh, ...]:
-    """The grasped object's mesh and those of the others, as far as the models are there."""
+    """The meshes that may hide the hand: of the grasped object and others whose model is there.
+
+    What is behind the hand or beside it in the picture is left out: it changes no label.
+    """
     out = []
     for row, each in objects.items():
         model = ycb.load_model(ycb.model_path(models, each.name))
         if model is not None:
-            kind = "object" if row == grasped else "occluder"
-            out.append(Mesh(frames.to_camera(model[0], each.T_camera), model[1], kind))
+            verts_m = frames.to_camera(model[0], each.T_camera)
+            if _may_hide(verts_m, hand.verts_m, K):
+                out.append(Mesh(verts_m, model[1], "object" if row == grasped else "occluder"))
     return tuple(out)
+
+
+def _may_hide(verts_m: NDArray, hand_m: NDArray, K: NDArray) -> bool:
+    """Whether a mesh reaches nearer than the farthest point of a hand and crosses its box."""
+    near = verts_m[:, 2].min()
+    if near >= hand_m[:, 2].max():
+        return False
+    if near <= 0:
+        return True
+    spans = [frames.project(points, K) for points in (verts_m, hand_m)]
+    low, high = (np.stack([find(span, 0) for span in spans]) for find in (np.min, np.max))
+    return bool((low.max(0) <= high.min(0)).all())
 
 
 def read_segmentation(seg: NDArray[np.uint8], meta: Meta) -> bytes:

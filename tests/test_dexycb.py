@@ -84,8 +84,9 @@ def test_reads_back_what_the_takes_were(tree):
         np.testing.assert_allclose(hand.mano_pose, true.mano_pose, atol=1e-6)
         np.testing.assert_allclose(hand.mano_trans_m, true.mano_trans_m, atol=1e-6)
         assert (hand.mano_shape == true.mano_shape).all() and hand.fit_error_mm < 1e-3
-        kinds = sorted(mesh.kind for mesh in frame.scene.meshes)
-        assert kinds == sorted(mesh.kind for mesh in shot.scene.meshes)
+        # behind the hand or beside it nothing hides it
+        kinds = [mesh.kind for mesh in shot.scene.meshes]
+        assert {mesh.kind for mesh in frame.scene.meshes} <= set(kinds)
         np.testing.assert_allclose(frame.scene.meshes[0].verts_m, true.verts_m, atol=1e-6)
     assert {f.instant for f in found.values() if f.camera == "932122062010"} == {
         f.instant for f in found.values()
