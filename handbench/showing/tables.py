@@ -31,6 +31,9 @@ MAIN = (
     Column("auc50_joints", "J-AUC", "higher", 3, intervals=False),
     Column("f15", "F@15", "higher", 3, intervals=False),
     Column("hidden_mpjpe_mm", "hidden joints: MPJPE mm", "lower", 1),
+    Column("mrrpe_mm", "MRRPE mm", "lower", 1, intervals=False),
+    Column("mssd_mm", "MSSD mm", "lower", 1, intervals=False),
+    Column("handedness_acc", "handedness", "higher", 3, intervals=False),
 )
 EXTRAS = ("inputs", "frames", "crop_px", "initialisation", "checkpoint_rule")
 
