@@ -178,8 +178,14 @@ def test_paper_sizes(hand):
     assert sum(p.numel() for p in big.context.parameters()) == 417_248
     assert sum(big.backbone.levels) == 1024
     assert sum(SmallDecoder().levels) == 992
-    maps = big.inspect({"image": torch.rand(1, 3, 256, 256)})
+
+
+@pytest.mark.slow
+def test_full_size_heatmaps_are_32_cells_wide(hand):
+    maps = OccRobNet(hand).inspect({"image": torch.rand(1, 3, 256, 256)})
     assert maps["heatmaps"].shape == (1, 21, 32, 32)
+    assert maps["features"].shape == (1, 256, 32, 32)
+    assert maps["points"].shape == (1, 50, 2)
 
 
 def test_it_gives_what_it_gave(hand):
