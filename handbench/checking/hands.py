@@ -32,7 +32,7 @@ class SplitHands:
         return self._kept[name]
 
     def has(self, name: str) -> bool:
-        return f"right/{name}" in self.split.columns and f"left/{name}" in self.split.columns
+        return bool({f"right/{name}", f"left/{name}"} & set(self.split.columns))
 
     def image(self, name: str) -> NDArray:
         return self.split.columns[name][self.row]
