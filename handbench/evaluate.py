@@ -29,26 +29,27 @@ def evaluate_run(
     device: str = "auto",
     on_nan: str = "error",
     force: bool = False,
+    boxes: str | None = None,
 ) -> Result:
     """Predict where predictions are missing or older than the weights, then score.
 
-    Results stand beside the predictions. Raises MissingPackage when a prediction is needed and
-    torch is not installed.
+    boxes: another box source than the recipe's. Results stand beside the predictions. Raises
+    MissingPackage when a prediction is needed and torch is not installed.
     """
     name = split_name or runs.data_split(run.recipe().data, runs.TEST)
-    path = run.predictions(name)
-    if not is_current(run, name):
+    path = run.predictions(name, boxes)
+    if not is_current(run, name, boxes):
         if find_spec("torch") is None:
             raise MissingPackage("torch", "train", f"predicting {name} with {run.name}")
         from handbench.training.predict import predict
 
-        predict(run, name, device, force=True)
+        predict(run, name, device, force=True, boxes=boxes)
     return evaluate_file(path, open_split(name), "handbench", path.parent, on_nan, force)
 
 
-def is_current(run: runs.Run, split_name: str) -> bool:
+def is_current(run: runs.Run, split_name: str, boxes: str | None = None) -> bool:
     """Whether whole predictions of the run's present weights stand there; needs no torch."""
-    path = run.predictions(split_name)
+    path = run.predictions(split_name, boxes)
     if not path.is_file():
         return False
     try:

@@ -2,11 +2,14 @@
 
 import click
 
+from handbench.cli.options import BOXES_HELP
+
 
 @click.command("eval")
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Every run; only what is missing is done.")
 @click.option("--data", multiple=True, help="Score on NAME/SPLIT; default the runs' test split.")
+@click.option("--boxes", metavar="SOURCE,…", help=BOXES_HELP)
 @click.option("--predictions", type=click.Path(dir_okay=False), help="Score this file instead.")
 @click.option("--adapter", metavar="NAME", help="FILE is a dump of: handoccnet, h2onet, hamer …")
 @click.option("--ground-truth", help="For --predictions: a split NAME/SPLIT, or official files.")
@@ -35,6 +38,7 @@ def evaluate(
     names: tuple[str, ...],
     every: bool,
     data: tuple[str, ...],
+    boxes: str | None,
     predictions: str | None,
     adapter: str | None,
     ground_truth: str | None,
@@ -53,48 +57,68 @@ def evaluate(
     \b
     handbench eval --all
     handbench eval h2onet --data synthetic/controlled
+    handbench eval --all --boxes visible_mask,gt_joints,jittered
     handbench eval --predictions predictions.h5 --ground-truth synthetic/test --out scores
     handbench eval --predictions pred.json --ground-truth gt/ --protocol ho3d_v2 --out scores
     handbench eval --predictions dump.npz --adapter hamer --ground-truth synthetic/test --out scores
     """
     import json
+    from itertools import product
     from pathlib import Path
 
     from handbench import evaluate as do
+    from handbench.cli.options import box_sources
+    from handbench.console import say
     from handbench.errors import HandbenchError
     from handbench.training import runs
 
+    sources = box_sources(boxes)
+    results: list[do.Result] = []
+    failures: list[HandbenchError] = []
     if predictions:
+        if boxes:
+            raise HandbenchError("--boxes goes with runs: a prediction file has had its boxes")
         if not ground_truth:
             raise HandbenchError("--predictions needs --ground-truth, for example synthetic/test")
         asked = do.Asked(subset, on_nan, assume_frame, Path(levels) if levels else None)
         folder = Path(out or Path(predictions).parent)
-        results = [
-            do.evaluate_anybody(
-                Path(predictions), ground_truth, protocol, folder, asked, force, adapter
-            )
-        ]
+        path = Path(predictions)
+        results.append(
+            do.evaluate_anybody(path, ground_truth, protocol, folder, asked, force, adapter)
+        )
     else:
         chosen = runs.every() if every else [runs.find(name) for name in names]
         if not chosen:
             hint = "handbench train makes the first run" if every else "name runs, or say --all"
             raise HandbenchError(f"nothing to score: {hint}")
-        results = [
-            do.evaluate_run(run, split, device, on_nan, force)
-            for run in chosen
-            for split in (data or (None,))
-        ]
+        for run, split, source in product(chosen, data or (None,), sources):
+            try:
+                results.append(do.evaluate_run(run, split, device, on_nan, force, source))
+            except HandbenchError as error:
+                if not every:
+                    raise
+                # one broken run must not keep the others from being scored
+                failures.append(error)
+                say(f"{run.name}: {error}")
+        if not results:
+            raise failures[0]
     if as_json:
         click.echo(json.dumps([each.as_json() for each in results], indent=2))
     else:
         show(results)
+    if failures:
+        click.get_current_context().exit(1)
 
 
 def show(results: list) -> None:
-    """The comparison of each split as plain text on stdout."""
+    """The comparison of each split and box source as plain text on stdout."""
+    from handbench.showing import boxes
     from handbench.showing.formats import plain
-    from handbench.showing.tables import comparison, controlled, grouped
+    from handbench.showing.rows import by_boxes
+    from handbench.showing.tables import comparison, controlled, grouped, is_controlled
 
     for group in grouped(results):
-        ready = all("controlled_target" in each.per_sample for each in group)
-        click.echo(plain((controlled if ready else comparison)(group, mixed=True)))
+        for same in by_boxes(group):
+            click.echo(plain((controlled if is_controlled(same) else comparison)(same, mixed=True)))
+        if boxes.several(group):
+            click.echo(plain(boxes.beside(group, mixed=True)))

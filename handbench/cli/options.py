@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import click
 
+BOXES_HELP = "Box sources at test time, others than the recipe's in boxes-SOURCE."
+
 
 def read_shard(text: str | None) -> tuple[int, int]:
     """I/N as two numbers, 1 <= I <= N; without text the whole, 1/1. Raises BadParameter."""
@@ -36,3 +38,20 @@ def torch_options(command: Callable) -> Callable:
     ):
         command = option(command)
     return command
+
+
+def box_sources(text: str | None) -> list[str | None]:
+    """The box sources of a list with commas; [None], the recipe's own, when none is given.
+
+    Raises UnknownName.
+    """
+    if text is None:
+        return [None]
+    from handbench.errors import UnknownName
+    from handbench.training.crop import SOURCES
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in SOURCES:
+            raise UnknownName("box source", name, SOURCES)
+    return list(dict.fromkeys(names))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from handbench.cli.options import torch_options
+from handbench.cli.options import box_sources, torch_options
 
 
 @click.command()
@@ -18,7 +18,11 @@ from handbench.cli.options import torch_options
     help="Own pictures instead of a split; may be repeated.",
 )
 @click.option("--box", metavar="X,Y,W,H", help="Where the hand is; default: the whole picture.")
-@click.option("--boxes", metavar="FILE", help="Boxes by picture: CSV image,x,y,w,h[,side] or JSON.")
+@click.option(
+    "--boxes",
+    metavar="FILE|SOURCE,…",
+    help="With --image: CSV image,x,y,w,h[,side] or JSON. Else a split's box sources.",
+)
 @click.option(
     "--side",
     type=click.Choice(["right", "left"]),
@@ -53,6 +57,7 @@ def predict(
     \b
     handbench predict h2onet/full
     handbench predict h2onet/full --data synthetic/controlled
+    handbench predict h2onet/full --boxes visible_mask,gt_joints
     handbench predict h2onet/full --image photo.jpg --box 120,80,200,220
     handbench predict h2onet/full --image clip.mp4 --boxes boxes.csv --out seen
     torchrun --nproc-per-node 8 -m handbench predict h2onet/full
@@ -79,8 +84,9 @@ def predict(
         for path in predict_pictures(runs.find(run), images, asked, folder, device):
             click.echo(path)
         return
-    for name, value in {"box": box, "boxes": boxes, "focal": focal, "joints": joints}.items():
+    for name, value in {"box": box, "focal": focal, "joints": joints}.items():
         if value is not None:
             raise click.UsageError(f"--{name} goes with --image")
     with joined(device):
-        click.echo(run_prediction(runs.find(run), data, device, threads, force))
+        for source in box_sources(boxes):
+            click.echo(run_prediction(runs.find(run), data, device, threads, force, source))

@@ -13,6 +13,7 @@ from handbench.rules import LEVELS
 from handbench.scoring.compare import clear_differences
 from handbench.scoring.seeds import pooled
 from handbench.scoring.stats import estimate
+from handbench.showing import boxes
 from handbench.showing.breakdowns import BREAKDOWNS, Builder, Condition
 from handbench.showing.formats import DASH, FORMATS, Cell, Column, Row, Table, latex_document
 from handbench.showing.rows import by_boxes, caption, label, notes, ordered, stem, tier
@@ -119,7 +120,7 @@ def all_of(results: Sequence[Result], mixed: bool = False) -> list[Table]:
             made.append(controlled(group, mixed=mixed))
         else:
             made += [build(group, mixed=mixed) for fits, build in BUILDERS if fits(group)]
-    return made
+    return made + ([boxes.beside(results, mixed=mixed)] if boxes.several(results) else [])
 
 
 def write(tables: Sequence[Table], folder: Path, formats: Sequence[str]) -> list[Path]:

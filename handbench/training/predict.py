@@ -1,6 +1,7 @@
 """A trained run's predictions for a prepared split, written batch by batch."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -30,22 +31,25 @@ def predict(
     device: str = "auto",
     threads: int = 1,
     force: bool = False,
+    boxes: str | None = None,
 ) -> Path:
     """Predict a split (default: the test split of the run's data) with a run's weights.
 
     Only the batch keys that the method declares in `inputs` reach it. Left hands are un-mirrored.
-    A file that is up to date is left alone. Returns its path.
+    boxes: another box source than the recipe's (crop.SOURCES). A file that is up to date is left
+    alone. Returns its path.
     """
     name = split or data_split(run.recipe().data, TEST)
     from handbench.evaluate import is_current  # which in turn calls predict
 
-    path = run.predictions(name)
-    if not force and is_current(run, name):
+    path = run.predictions(name, boxes)
+    if not force and is_current(run, name, boxes):
         say(f"{path} is up to date; --force predicts again")
         return path
     torch.set_num_threads(threads)
     where = pick_device(device)
     method, recipe, state = checkpoint.trained(run)
+    recipe = replace(recipe, box_source=boxes or recipe.box_source)
     method.to(where)
     samples = samples_for(recipe, method, name, False)
     if not len(samples):

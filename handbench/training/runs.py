@@ -45,18 +45,20 @@ class Run:
             raise HandbenchError(f"{self.path} is no run: it has no recipe.toml")
         return from_toml(self.recipe_file.read_text(encoding="utf-8"))
 
-    def folder(self, split: str) -> Path:
+    def folder(self, split: str, boxes: str | None = None) -> Path:
         """Where predictions and results for a split stand: the run itself for its test split,
-        SPLIT inside it for another one of the same data set, NAME_SPLIT for another data set's.
+        SPLIT inside it for another one of the same data set, NAME_SPLIT for another data set's;
+        in boxes-SOURCE below that for another box source than the recipe's.
         """
-        data = self.recipe().data
-        if split == data_split(data, TEST):
-            return self.path
+        recipe = self.recipe()
         name, _, part = split.partition("/")
-        return self.path / (part if name == data.partition("/")[0] else f"{name}_{part}")
+        folder = self.path
+        if split != data_split(recipe.data, TEST):
+            folder /= part if name == recipe.data.partition("/")[0] else f"{name}_{part}"
+        return folder if boxes in (None, recipe.box_source) else folder / f"boxes-{boxes}"
 
-    def predictions(self, split: str) -> Path:
-        return self.folder(split) / "predictions.h5"
+    def predictions(self, split: str, boxes: str | None = None) -> Path:
+        return self.folder(split, boxes) / "predictions.h5"
 
 
 def run_of(recipe: Recipe) -> Run:
