@@ -57,7 +57,7 @@ def test_the_tutorials_method_trains_and_scores(package, toy_places, monkeypatch
     for variant in ("full", "no_gate"):
         run(train, "mine", "-v", variant, "--steps", "40", "--batch", "8", *words)
     losses = [float(row.split(",")[3]) for row in runs.every()[0].log.read_text().split()[1:]]
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     scored = run(evaluate, "--all", "--device", "cpu")
     assert "mine no_gate" in scored.stdout
     found = result.read(runs.find("mine/full").path)
