@@ -26,6 +26,7 @@ from handbench.datasets.dexycb_files import (
 from handbench.datasets.dexycb_hands import (
     FIT_LIMIT_MM,
     Models,
+    cameras_differ_mm,
     object_meshes,
     read_hand,
     read_objects,
@@ -52,6 +53,7 @@ from handbench.records import Frame, Scene, SequencePlan
 NEED = "the subject folders, calibration/ and models/ of DexYCB"
 LISTS = ("labelled", "handoccnet")
 NO_HAND = "no hand annotated"
+CAMERAS_MM = 10.0  # joints were fitted in all views at once
 
 
 class DexYCB:
@@ -290,6 +292,22 @@ class DexYCB:
     def hands(self) -> tuple[Hand, Hand]:
         """Right and left model of the meshes; the open hands where there are none."""
         return self.models.hands if self.models else (Hand.open("right"), Hand.open("left"))
+
+    def summary(self, columns: Any) -> dict[str, Any]:
+        """Measured on the prepared columns; says what is not as published or cannot be true."""
+        rows, differ = len(columns["id"]), cameras_differ_mm(columns)
+        published = RELEASED.get(self.split, -1)
+        everything = self.list == "labelled" and self.side == "both" and not self.counts["missing"]
+        # not of the first so many rows: the last video, about 72 images, was reached
+        reached = columns["official_index"].max() > OFFICIAL.get(self.split, 0) - 150
+        if everything and reached and published not in (-1, rows):
+            say(f"dexycb/{self.split}: {rows:,} images with a hand; expected {published:,}")
+        if differ > CAMERAS_MM:
+            say(
+                f"dexycb/{self.split}: cameras see the same wrist {differ:.0f} mm from each other; "
+                f"expected less than {CAMERAS_MM:.0f}: T_world_camera cannot be trusted"
+            )
+        return {"cameras_differ_mm": differ} if differ == differ else {}
 
     def objects(self) -> dict[str, Any]:
         """Name -> where its model came from, its diameter and hull, for models that are there."""

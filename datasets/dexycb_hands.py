@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,15 +25,20 @@ PROJECTION_PX = 2.0  # joint_2d are joint_3d's projection
 
 @dataclass(frozen=True)
 class Models:
-    """The (right, left) hands that pose_m belongs to."""
+    """The (right, left) hands that the pose_m of the tree at root belong to."""
 
+    root: Path
     hands: tuple[Hand, Hand]
 
     @classmethod
     def find(cls, root: Path) -> "Models | None":
         """As hands_of_tree. DexYCB was annotated with MANO_LEFT.pkl as released, fault included."""
         found = hands_of_tree(root)
-        return None if found is None else cls(found)
+        return None if found is None else cls(root, found)
+
+    def __reduce__(self) -> tuple:
+        # without the arrays, which each process reads for itself
+        return Models.find, (self.root,)
 
     def left_was_corrected(self) -> bool:
         """Whether the user's MANO_LEFT.pkl is not as released, so that left meshes will be off."""
@@ -136,6 +142,27 @@ def _may_hide(verts_m: NDArray, hand_m: NDArray, K: NDArray) -> bool:
     spans = [frames.project(points, K) for points in (verts_m, hand_m)]
     low, high = (np.stack([find(span, 0) for span in spans]) for find in (np.min, np.max))
     return bool((low.max(0) <= high.min(0)).all())
+
+
+def cameras_differ_mm(columns: Any) -> float:
+    """Median distance of a moment's wrists, seen by all its cameras, from their mean in the world.
+
+    columns: of a split. NaN where no camera's pose is known. Large where a calibration was read
+    the wrong way.
+    """
+    T = columns["T_world_camera"]
+    wrists = np.where(
+        (columns["right/present"] == 1)[:, None],
+        *(columns[f"{side}/joints_m"][:, 0].astype(np.float64) for side in ("right", "left")),
+    )
+    world = np.einsum("nji,nj->ni", T[:, :3, :3], wrists - T[:, :3, 3])
+    known = np.isfinite(world).all(1)
+    if not known.any():
+        return float("nan")
+    world = world[known]
+    _, group = np.unique(columns["instant"][known], return_inverse=True)
+    mean = np.stack([np.bincount(group, axis) for axis in world.T], 1) / np.bincount(group)[:, None]
+    return float(np.median(np.linalg.norm(world - mean[group], axis=1)) * 1000)
 
 
 def read_segmentation(seg: NDArray[np.uint8], meta: Meta) -> bytes:

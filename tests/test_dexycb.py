@@ -1,5 +1,6 @@
 """DexYCB: the miniature official tree against its truth, labels of an analytic scene, lists."""
 
+import json
 import pickle
 import shutil
 from dataclasses import replace
@@ -99,6 +100,7 @@ def test_reads_back_what_the_takes_were(tree):
 def test_prepared_file_equals_the_truth(prepared):
     split, output = prepared
     assert "skipped 8: 8 no hand annotated" in output
+    assert json.loads(split.attributes["variety"])["cameras_differ_mm"] < 1e-3
     columns, expected = split.columns, truth()
     assert (np.diff(columns["official_index"]) > 0).all()  # the store's order is the official one
     models = hands()
@@ -121,6 +123,16 @@ def test_prepared_file_equals_the_truth(prepared):
         np.testing.assert_allclose(posed, true.joints_m, atol=1e-6)
     clusters = set(zip(columns["recording"], columns["camera"]))
     assert len(clusters) == 16 and len(set(columns["recording"])) == 2
+
+
+def test_a_calibration_read_backwards_is_noticed(prepared, tree, capsys):
+    split, _ = prepared
+    columns = {name: split.columns[name] for name in split.columns}
+    columns["T_world_camera"] = np.linalg.inv(columns["T_world_camera"])
+    reader = DexYCB(SPLIT, raw=tree)
+    reader.plan()
+    assert reader.summary(columns)["cameras_differ_mm"] > 100
+    assert "T_world_camera cannot be trusted" in capsys.readouterr().err
 
 
 def test_prepared_labels_are_those_of_the_true_scene(prepared):
