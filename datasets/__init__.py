@@ -10,6 +10,7 @@ TABLE = {
     "dexycb": "handbench.datasets.dexycb:DexYCB",
     "fpha": "handbench.datasets.fpha:FPHA",
     "freihand": "handbench.datasets.freihand:FreiHAND",
+    "h2o3d": "handbench.datasets.h2o3d:H2O3D",
     "ho3d_v2": "handbench.datasets.ho3d:HO3Dv2",
     "ho3d_v3": "handbench.datasets.ho3d:HO3Dv3",
     "interhand26m": "handbench.datasets.interhand26m:InterHand26M",

@@ -6,12 +6,10 @@ docs/datasets/ho3d.md says what to download and where it goes.
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.datasets.dexycb_hands import visible_box
 from handbench.datasets.dexycb_lists import loaders_keep
 from handbench.datasets.ho3d_files import SIZE, Meta, Truth, intrinsics
 from handbench.datasets.ho3d_hands import (
@@ -24,8 +22,8 @@ from handbench.datasets.ho3d_hands import (
     with_box,
     wrist_record,
 )
-from handbench.datasets.ho3d_lists import LISTS, Line, take_of
-from handbench.datasets.ho3d_masks import PALETTES, RIGHT, Masks, encode
+from handbench.datasets.ho3d_lists import LISTS, Line, subject_of, take_of
+from handbench.datasets.ho3d_masks import PALETTES, RIGHT, Masks, encode, visible_box
 from handbench.datasets.ho3d_reader import ListedReader
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError, UnknownName
@@ -104,17 +102,13 @@ class HO3D(ListedReader):
         codes = None if self.masks is None else self.masks.read(sequence, number)
         if self.masks is not None and codes is not None:
             self.masks.check(codes, record.joints_px, str(self.masks.path(sequence, number)))
-            shown = 255 * (codes == RIGHT).astype(np.uint8)
-            record = replace(record, box_visible_px=visible_box(shown))
+            record = replace(record, box_visible_px=visible_box(codes, RIGHT))
             found["segmentation"] = encode(codes)
-        # the files name no person, but a person's hand has one shape
-        subject = crc32((np.round(shape, 4) + 0.0).astype("<f4").tobytes()) & 0x7FFFFFFF
-        return {**found, "right": record, "subject": subject, "extra": {"loaders_keep": keep}}
+        told = {"subject": subject_of(shape), "extra": {"loaders_keep": keep}}
+        return {**found, "right": record, **told}
 
-    def _evaluated(
-        self, meta: Meta, K: NDArray, line: int
-    ) -> tuple[HandRecord, tuple[Mesh, ...]]:
-        """The hand of an evaluation frame: the wrist and the official box, or the released truth."""
+    def _evaluated(self, meta: Meta, K: NDArray, line: int) -> tuple[HandRecord, tuple[Mesh, ...]]:
+        """The hand of an evaluation frame: wrist and official box alone, or the released truth."""
         wrist = meta.array("handJoints3D", 3)
         box = meta.array("handBoundingBox", 4)
         if self.truth is None:

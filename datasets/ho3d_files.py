@@ -117,7 +117,7 @@ def read_cameras(root: Path, take: str) -> dict[str, NDArray[np.float64]]:
         T = _numbers(path)
         if T.shape != (4, 4) or not np.abs(T[:3, :3] @ T[:3, :3].T - np.eye(3)).max() < 1e-3:
             raise DataError(f"{path}: expected a rigid 4 x 4 transform: unpack calibration again")
-        found[str(camera)] = np.linalg.inv(T)
+        found[str(camera)] = np.asarray(np.linalg.inv(T), np.float64)
     return found
 
 

@@ -1,4 +1,4 @@
-"""HO-3D's and H2O-3D's hands and objects in our frame: OpenGL and MANO's order -> OpenCV and ours."""
+"""Hands and objects of HO-3D and H2O-3D: OpenGL and MANO's joint order -> OpenCV and ours."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +53,12 @@ def hand_record(joints_m: NDArray, known: NDArray, K: NDArray) -> HandRecord:
     )
 
 
+def unannotated() -> HandRecord:
+    """A hand that is in the picture but not annotated."""
+    nothing = np.full((21, 3), np.nan)
+    return HandRecord(nothing, np.zeros(21, np.uint8), nothing[:, :2], present=2)
+
+
 def wrist_record(wrist: NDArray, box: NDArray, K: NDArray) -> HandRecord:
     """What evaluation tells of a hand: its wrist (3,) as in the file, and the official box."""
     joints_m = np.zeros((21, 3))
@@ -84,7 +90,7 @@ def read_fit(pose: NDArray, shape: NDArray, trans: NDArray, model: Hand) -> Fit:
 
 
 def add_fit(record: HandRecord, fit: Fit, model: Hand, side: str) -> tuple[HandRecord, Mesh | None]:
-    """The record with MANO parameters, and the mesh unless its joints are not the annotated ones."""
+    """The record with MANO parameters, and the mesh where its joints are the annotated ones."""
     verts, joints = model.pose(fit.pose[None], fit.shape[None])
     apart = np.linalg.norm(joints[0] + fit.trans_m - record.joints_m, axis=-1)[BASES]
     error_mm = float(np.nanmean(apart) * 1000) if np.isfinite(apart).any() else float("nan")

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.datasets import dexycb_hands
+from handbench.datasets.dexycb_files import HAND
 from handbench.datasets.ho3d_files import SIZE
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError
@@ -21,9 +23,12 @@ BACKGROUND, RIGHT, LEFT, OBJECT, ANY_HAND = range(5)  # of a segmentation as pre
 NONE = -1  # a colour that no mask should have
 # by which of red (1), green (2), blue (4) is bright
 COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-BRIGHT = 200  # as in the released loaders: JPEG blurs the borders of v2's masks
+# The released loaders ask for more than 200, which takes a pixel off every border that JPEG blurred
+# in v2's masks, and with it four times as much of the hand as the low resolution does.
+BRIGHT = 127
 FEW = 0.002  # share of pixels that blur may give another colour
 ENOUGH = 200  # joints, before a palette is judged by them
+SOME = 20  # joints, before they say whose hand a colour is
 CLEAR = 0.8  # share of joints on a colour that are one hand's
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 6)
 
@@ -41,14 +46,20 @@ class Palette:
 
     def told(self) -> str:
         names = ("background", "right hand", "left hand", "object", "hand")
-        pairs = zip(COLOURS[1:], self.codes[1:])
-        return ", ".join(f"{names[code]} in {colour}" for colour, code in pairs if code != NONE)
+        pairs = zip(COLOURS, self.codes)
+        return ", ".join(
+            f"{names[code]} in {colour}" for colour, code in pairs if code > BACKGROUND
+        )
 
 
 PALETTES = {
     "ho3d_v2": Palette.of(red=RIGHT, blue=OBJECT),
     "ho3d_v3": Palette.of(blue=RIGHT, green=OBJECT),
 }
+# of H2O-3D before its hands are told apart
+HANDS_UNKNOWN = Palette.of(
+    green=OBJECT, **dict.fromkeys(("red", "yellow", "blue", "magenta", "cyan", "white"), ANY_HAND)
+)
 
 
 @dataclass
@@ -103,7 +114,7 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     if width * SIZE[1] != height * SIZE[0]:
         raise Skip(f"mask is {width} x {height}, of another shape than the picture")
-    bright = image > BRIGHT
+    bright = (image > BRIGHT) & (image == image.max(-1, keepdims=True))
     return (bright[..., 2] + 2 * bright[..., 1] + 4 * bright[..., 0]).astype(np.uint8)
 
 
@@ -111,7 +122,8 @@ def learn_sides(samples: Iterable[tuple[NDArray, NDArray, NDArray]]) -> Palette:
     """H2O-3D's palette: green is the object, other colours are the hand whose joints lie on them.
 
     samples: colours (h,w) of a mask, joints (J,2) px of the right and of the left hand. A colour
-    on which neither hand's joints are clearly more is a hand of unknown side.
+    on which neither hand's joints are clearly more is a hand of unknown side; one without any
+    joint is background.
     """
     votes = np.zeros((2, 8), np.int64)
     for colour, *hands in samples:
@@ -121,11 +133,17 @@ def learn_sides(samples: Iterable[tuple[NDArray, NDArray, NDArray]]) -> Palette:
     total = votes.sum(0)
     codes = []
     for name, right, both in zip(COLOURS, votes[0], total):
-        clear = both >= 20 and max(right, both - right) >= CLEAR * both
-        codes.append((RIGHT if 2 * right > both else LEFT) if clear else ANY_HAND)
+        clear = both >= SOME and max(right, both - right) >= CLEAR * both
+        unclear = ANY_HAND if both else BACKGROUND
+        codes.append((RIGHT if 2 * right > both else LEFT) if clear else unclear)
         if name in ("black", "green"):
             codes[-1] = BACKGROUND if name == "black" else OBJECT
     return Palette(tuple(codes))
+
+
+def visible_box(codes: NDArray[np.uint8], code: int) -> NDArray[np.float32] | None:
+    """x y w h around the pixels that show a hand, pixel areas included; None without any."""
+    return dexycb_hands.visible_box(np.where(codes == code, HAND, 0).astype(np.uint8))
 
 
 def encode(codes: NDArray[np.uint8]) -> bytes:

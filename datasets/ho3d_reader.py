@@ -36,7 +36,7 @@ class ListedReader:
     masks_name = "seg"  # folder of masks in a sequence
     splits = SPLITS
     needs_raw = True
-    fix_left_shape = False
+    hand_models: tuple[Hand, Hand] | None
     turns_deg: Mapping[int, Sequence[float]]  # symmetries about z that kypt's evaluation lists
 
     def _open(
@@ -54,7 +54,7 @@ class ListedReader:
         self.listed = read_list(self.raw / f"{split}.txt")
         self.models = self._folder("models", models) or self.raw / "models"
         self.masks_folder = None if masks == "none" else self._masks(masks)
-        self.hand_models = hands_of_tree(self.raw, self.fix_left_shape)
+        self.hand_models = self._load_models()
         self.skipped: Counter[str] = Counter()
         self.counts: dict[str, Any] = {}
         self._plans: list[SequencePlan] | None = None
@@ -101,7 +101,10 @@ class ListedReader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.hand_models = hands_of_tree(self.raw, self.fix_left_shape)
+        self.hand_models = self._load_models()
+
+    def _load_models(self) -> tuple[Hand, Hand] | None:
+        return hands_of_tree(self.raw)
 
     def _read_plan(self) -> list[SequencePlan]:
         by_sequence: dict[str, list[Line]] = {}
@@ -150,7 +153,8 @@ class ListedReader:
                 f"{self.raw / self.split}: unpack {self.title} there ({page(self.name)})"
             )
         if len(self.listed) != official:
-            say(f"{here}: expected {official:,} lines in {self.split}.txt, found {len(self.listed):,}")
+            found = f"found {len(self.listed):,}"
+            say(f"{here}: expected {official:,} lines in {self.split}.txt, {found}")
         if self.hand_models is None:
             say(
                 f"{here}: no meshes from pose parameters and no occlusion labels: set "

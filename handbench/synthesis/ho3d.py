@@ -7,6 +7,7 @@ and a take that both splits show by different cameras.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from handbench.synthesis.ho3d_parts import (
     GREEN,
     RED,
     SIZE,
+    as_png,
+    box_of,
     depth_png,
     joints_of,
     mano_of,
@@ -43,12 +46,24 @@ MOMENTS = 3
 MASK_STEP = 4  # masks have a quarter of the pictures' width
 COLOURS = {"v2": (RED, BLUE), "v3": (BLUE, GREEN)}  # of hand and object
 TIPS = [20, 19, 18, 17, 16]  # of the files' joints, little finger first: manual annotations
-# take -> subject, object, its sequences by split, moments before the hand comes
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """A take: who holds what, its sequences by split, moments before the hand comes."""
+
+    subject: int
+    thing: str
+    train: tuple[str, ...] = ()
+    evaluation: tuple[str, ...] = ()
+    late: int = 0
+
+
 TAKES = {
-    "SB1": (0, "021_bleach_cleanser", {"train": ("SB10", "SB12"), "evaluation": ("SB11", "SB13")}, 0),
-    "ABF1": (1, "021_bleach_cleanser", {"train": ("ABF10", "ABF11")}, 0),
-    "MC1": (2, "003_cracker_box", {"train": ("MC1",)}, 2),
-    "AP1": (1, "019_pitcher_base", {"evaluation": ("AP10",)}, 0),
+    "SB1": Filmed(0, "021_bleach_cleanser", ("SB10", "SB12"), ("SB11", "SB13")),
+    "ABF1": Filmed(1, "021_bleach_cleanser", ("ABF10", "ABF11")),
+    "MC1": Filmed(2, "003_cracker_box", ("MC1",), late=2),
+    "AP1": Filmed(1, "019_pitcher_base", evaluation=("AP10",)),
 }
 
 
@@ -57,11 +72,12 @@ def film(splits: tuple[str, ...], hands: Mapping[str, Hand], seed: int = 0) -> I
     for split in splits:
         if split not in SPLITS:
             raise UnknownName("split of HO-3D", split, SPLITS)
-    for name, (subject, thing, sequences, late) in TAKES.items():
-        everything = sorted(each for listed in sequences.values() for each in listed)
-        wanted = {each for split in splits for each in sequences.get(split, ())}
-        take = Take(name, subject, ("right",), (thing,), MOMENTS + late, late)
+    for name, each in TAKES.items():
+        wanted = {sequence for split in splits for sequence in getattr(each, split)}
+        moments = MOMENTS + each.late
+        take = Take(name, each.subject, ("right",), (each.thing,), moments, each.late)
         if wanted:
+            everything = sorted(each.train + each.evaluation)
             cameras = cameras_around(everything, K, SIZE, spread_deg=80.0)
             shots = film_takes([take], cameras, hands, SIZE, seed)
             yield from (shot for shot in shots if shot.camera in wanted)
@@ -78,13 +94,11 @@ write_v2, write_v3 = partial(write, "v2"), partial(write, "v3")
 
 
 def split_of(sequence: str) -> str:
-    takes = (sequences for _, _, sequences, _ in TAKES.values())
-    return next(split for each in takes for split, names in each.items() if sequence in names)
+    in_train = any(sequence in each.train for each in TAKES.values())
+    return "train" if in_train else "evaluation"
 
 
-def write_shots(
-    version: str, root: Path, shots: Iterable[Shot], hands: Mapping[str, Hand]
-) -> None:
+def write_shots(version: str, root: Path, shots: Iterable[Shot], hands: Mapping[str, Hand]) -> None:
     """The tree of pictures that `film` makes, and everything beside them.
 
     The first moments of a late take have no annotation: None in the first's file, no file for the
@@ -117,7 +131,7 @@ def write_shots(
         for take, cameras in seen.items():
             if take_of(next(iter(cameras)))[0] != next(iter(cameras)):
                 _write_calibration(root / "calibration" / take / "calibration", cameras)
-    write_models(root / "models", {thing for _, thing, _, _ in TAKES.values()})
+    write_models(root / "models", {each.thing for each in TAKES.values()})
 
 
 _ANNOTATED = (
@@ -132,9 +146,7 @@ def _meta(shot: Shot, hand: Hand, split: str, version: str) -> dict[str, Any]:
     meta = {**object_of(shot.object), "camMat": shot.K.astype(np.float64)}
     joints = joints_of(record)
     if split == "evaluation":
-        low, high = record.joints_px.min(0), record.joints_px.max(0)
-        corners = np.clip(np.concatenate([low, high]), 0, np.tile(SIZE, 2) - 1)
-        return {**meta, "handJoints3D": joints[0], "handBoundingBox": np.rint(corners).tolist()}
+        return {**meta, "handJoints3D": joints[0], "handBoundingBox": box_of(record)}
     pose, trans, shape = mano_of(record, hand)
     meta |= {"handPose": pose, "handTrans": trans, "handBeta": shape, "handJoints3D": joints}
     if version == "v3":
@@ -162,8 +174,7 @@ def _write_pictures(folder: Path, number: str, shot: Shot, version: str, masks: 
     if version == "v3":
         write_bytes(folder / "rgb" / f"{number}.jpg", shot.image)
     else:
-        picture = cv2.imdecode(np.frombuffer(shot.image, np.uint8), cv2.IMREAD_COLOR)
-        write_bytes(folder / "rgb" / f"{number}.png", cv2.imencode(".png", picture)[1].tobytes())
+        write_bytes(folder / "rgb" / f"{number}.png", as_png(shot.image))
     write_bytes(folder / "depth" / f"{number}.png", depth_png(shot))
     if masks:
         hand, thing = COLOURS[version]
@@ -192,6 +203,7 @@ def _write_calibration(folder: Path, cameras: Mapping[str, Shot]) -> None:
     files.write_text(folder / "cam_0_depth_scale.txt", "0.00012498664727900177\n")
     for place, name in enumerate(order):
         shot = cameras[name]
+        assert shot.T_world_camera is not None
         back = np.linalg.inv(shot.T_world_camera)
         rows = "".join(" ".join(f"{value:.18e}" for value in row) + "\n" for row in back)
         files.write_text(folder / f"trans_{place}.txt", rows)

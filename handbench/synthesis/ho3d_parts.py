@@ -1,4 +1,4 @@
-"""What the formats of HO-3D and H2O-3D share: their frame, pickles, depth pictures, lists, models."""
+"""What the formats of HO-3D and H2O-3D share: their frame, pickles, pictures, lists, models."""
 
 import pickle
 from collections.abc import Iterable, Mapping
@@ -39,9 +39,15 @@ def mano_of(record: HandRecord, hand: Hand) -> tuple[NDArray, NDArray, NDArray]:
     """Pose (48,) with the mean, translation (3,) and shape (10,) in the OpenGL frame, float32."""
     shape = np.asarray(record.mano_shape, np.float64)
     rest = hand.rest_joints(shape[None])[:, 0]
-    given = (np.asarray(value)[None] for value in (record.mano_pose, record.mano_trans_m))
-    pose, trans = move_hand(*given, rest, FLIP, np.zeros(3))
-    return tuple(value.astype(np.float32) for value in (pose[0], trans[0], shape))  # type: ignore
+    own_pose, own_trans = np.asarray(record.mano_pose)[None], np.asarray(record.mano_trans_m)[None]
+    pose, trans = move_hand(own_pose, own_trans, rest, FLIP, np.zeros(3))
+    return pose[0].astype(np.float32), trans[0].astype(np.float32), shape.astype(np.float32)
+
+
+def box_of(record: HandRecord) -> list[float]:
+    """A bounding box as evaluation files have it: x1 y1 x2 y2 px of the joints, in the picture."""
+    corners = np.concatenate([record.joints_px.min(0), record.joints_px.max(0)])
+    return np.rint(np.clip(corners, 0, np.tile(SIZE, 2) - 1)).tolist()
 
 
 def object_of(thing: ObjectRecord) -> dict[str, Any]:
@@ -82,6 +88,13 @@ def mask_colours(
     owner = draw_layers(shot.scene)[0][step // 2 :: step, step // 2 :: step]
     table = [colours.get(mesh.kind, (0, 0, 0)) for mesh in shot.scene.meshes] + [(0, 0, 0)]
     return np.array(table, np.uint8)[owner]
+
+
+def as_png(jpeg: bytes) -> bytes:
+    """The picture of a JPEG as PNG."""
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def write_list(path: Path, lines: Iterable[tuple[str, int]]) -> None:

@@ -34,6 +34,7 @@ TABLE = {
     "interhand26m": "handbench.synthesis.interhand26m:write",
     "fpha": "handbench.synthesis.fpha:write",
     "freihand": "handbench.synthesis.freihand:write",
+    "h2o3d": "handbench.synthesis.h2o3d:write",
     "ho3d_v2": "handbench.synthesis.ho3d:write_v2",
     "ho3d_v3": "handbench.synthesis.ho3d:write_v3",
 }
