@@ -69,7 +69,7 @@ class CnnSa(PoseMethod):
         self.backbone = Trunk(small, width)
         self.build_pose(hand, model_width, self.backbone.last, **more)
         self.reduce = nn.Conv2d(self.backbone.last, model_width, 1)
-        self.encoder = nn.ModuleList(
+        self.encoder: Any = nn.ModuleList(
             EncoderLayer(model_width, heads, feed, "softmax", dropout) for _ in range(encoders)
         )
         self.read = perceptron(model_width, hidden, self.pose.count * model_width)

@@ -1,12 +1,13 @@
 """Samples for methods that see more than one hand: both hands of an image, and the held object."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handbench.frames import mirror_points, mirror_pose, project
+from handbench.hand import Hand
 from handbench.store import Hands, Split
 from handbench.training import crop, objects
 from handbench.training.augment import Draw
@@ -41,14 +42,15 @@ class PairSamples(Samples):
 
     held: objects.Objects | None = None
 
-    def __init__(self, split: Split, *args: Any, labels: bool = True, **options: Any) -> None:
+    def __init__(
+        self, split: Split, crop_px: int, hand: Hand, labels: bool = True, **options: Any
+    ) -> None:
         rows = np.unique(split.hands.row)
         both = Hands(np.repeat(rows, 2), np.tile([False, True], len(rows)))
-        options.pop("hands", None)
         single = Hands(rows, np.zeros(len(rows), bool))
-        super().__init__(split, *args, labels=False, hands=single, **options)
+        super().__init__(split, crop_px, hand, labels=False, hands=single, **options)
         options["images"] = False
-        self.each = Samples(split, *args, labels=labels, hands=both, **options)
+        self.each = Samples(split, crop_px, hand, labels=labels, hands=both, **options)
         self.boxes = np.repeat(union(*self.boxes)[None], 2, 0)
         if labels:
             self.labels = self._scene()
@@ -58,7 +60,7 @@ class PairSamples(Samples):
         columns = self.split.columns
         present = np.stack([columns[f"{side}/present"][self.rows] for side in SIDES], 1)
         wrist = self.wrists()
-        known = np.isfinite(wrist).all(2).all(1)
+        known = np.asarray(np.isfinite(wrist).all((1, 2)))
         labels = {
             "present": (present == 1).astype(np.float32),
             "valid_present": (present <= 1).astype(np.float32),
@@ -159,7 +161,7 @@ def counts(samples: Samples) -> tuple[int, int]:
     return len(samples) * (2 if isinstance(samples, PairSamples) else 1), len(samples)
 
 
-def rows_of(samples: Samples, arrays: Batch, out: Mapping[str, Any]) -> dict[str, NDArray]:
+def rows_of(samples: Samples, arrays: Batch, out: dict[str, Any]) -> dict[str, NDArray]:
     """A batch's outputs as rows of a prediction file: predictions.HAND_ARRAYS with id, and
     IMAGE_ARRAYS with image_id, those that the method gives.
 
