@@ -1,15 +1,17 @@
-"""handbench export: predictions as the files that the official evaluators take."""
+"""handbench export: predictions as official files, or a network as ONNX."""
+
+from pathlib import Path
 
 import click
 
-KINDS = ("ho3d", "freihand", "dexycb")
+KINDS = ("ho3d", "freihand", "dexycb", "onnx")
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("source", metavar="RUN|FILE")
 @click.option("--data", metavar="NAME/SPLIT", help="Prepared split; default: the run's test split.")
-@click.option("--out", type=click.Path(dir_okay=False), help="[default: beside the predictions]")
+@click.option("--out", type=click.Path(dir_okay=False), help="[default: in the run's folder]")
 @click.option(
     "--root",
     type=click.Choice(["auto", "predicted", "ground_truth"]),
@@ -34,19 +36,22 @@ def export(
     ho3d      pred.json or pred.zip: OpenGL axes, HO-3D's joint order, metres
     freihand  pred.json or pred.zip: OpenCV axes, metres
     dexycb    a text file: index and 63 numbers in OpenCV axes, millimetres
+    onnx      the RUN's network, for batches of one, checked against torch
 
     \b
     handbench export ho3d handoccnet --data ho3d_v2/evaluation --out pred.zip
     handbench export ho3d pred.zip --check --data ho3d_v2/evaluation
+    handbench export onnx handoccnet --out handoccnet.onnx
     """
-    from pathlib import Path
-
     from handbench.console import say
     from handbench.errors import DataError, HandbenchError
     from handbench.official import submission
     from handbench.store import open_split
     from handbench.training import runs
 
+    if kind == "onnx":
+        _export_network(source, Path(out) if out else None)
+        return
     if check:
         path = Path(source)
         samples = None if subset else submission.official_count(data or "")
@@ -69,4 +74,22 @@ def export(
     say(f"{done.hands:,} hands, each placed at the {whose} wrist")
     for problem in submission.validate(path, kind):
         say(f"warning: {path}: {problem}")
+    click.echo(path)
+
+
+def _export_network(source: str, out: Path | None) -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        from handbench.errors import MissingPackage
+
+        raise MissingPackage("torch", "train", "exporting networks") from error
+    from handbench import checkpoint
+    from handbench.console import say
+    from handbench.training import onnx, runs
+
+    run = runs.find(source)
+    path = out or run.path / "network.onnx"
+    difference = onnx.export(checkpoint.trained(run)[0], path)
+    say(f"differs from torch by at most {difference:.1e}")
     click.echo(path)
