@@ -7,6 +7,7 @@ which order, and where each of them lies.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from handbench import files, registry
 from handbench.errors import DataError, UnknownName
-from handbench.schema import COLUMNS, FORMAT, FORMAT_VERSION, Column, extra_column
+from handbench.schema import COLUMNS, FORMAT, FORMAT_VERSION, SIDES, Column, extra_column
 
 OPEN_PARTS = 256  # part files kept open by one process
 
@@ -117,11 +118,12 @@ class Columns(Mapping[str, NDArray]):
         if name not in self.names:
             raise KeyError(str(UnknownName("column", name, self.names)))
         if name not in self.cache:
-            self.cache[name] = self._read(name)
+            self.cache[name] = self.read(name)
             self.cache[name].flags.writeable = False
         return self.cache[name]
 
-    def _read(self, name: str) -> NDArray:
+    def read(self, name: str) -> NDArray:
+        """All rows of any dataset that parts hold, in the order of the index; not kept."""
         part, row = self.place
         pieces: list[NDArray | None] = []
         counts = []
@@ -230,15 +232,31 @@ class Split:
         return Split, (self.name, self.data_dir.absolute())
 
     def image_bytes(self, row: int) -> bytes:
-        """The image as shipped, JPEG or PNG; empty when it was not stored."""
+        """The stored JPEG or PNG: the image as shipped or its window; empty when there is none."""
         return self._part(row).read("image", self.row[row])
 
+    @cached_property
+    def windows(self) -> NDArray[np.int64] | None:
+        """(N,4) x0 y0 x1 y1 of what is stored of each picture; None where all of each is."""
+        if "crop" not in str(self.attributes.get("pictures", "")):
+            return None
+        return self.columns.read("image/window").astype(np.int64)
+
     def image(self, row: int) -> NDArray[np.uint8]:
-        """The decoded image (h,w,3), RGB, not turned by EXIF. Raises DataError naming the row."""
+        """The decoded image (h,w,3), RGB, not turned by EXIF, black where none is stored.
+
+        Raises DataError naming the row.
+        """
         picture = decode(self.image_bytes(row), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if picture is None:
             raise DataError(f"{self.name}: the image of {self.columns['id'][row]} is not readable")
-        return np.ascontiguousarray(picture[:, :, ::-1])
+        picture = np.ascontiguousarray(picture[:, :, ::-1])
+        if self.windows is None:
+            return picture
+        (width, height), (x0, y0, x1, y1) = self.columns["image_size"][row], self.windows[row]
+        whole = np.zeros((height, width, 3), np.uint8)
+        whole[y0:y1, x0:x1] = picture
+        return whole
 
     def segmentation(self, row: int) -> NDArray[np.uint8] | None:
         """(h,w): 0 background, 1 right, 2 left, 3 object, 4 hand, 255 void; None: not stored."""
@@ -251,10 +269,13 @@ class Split:
         return picture
 
     def hand_column(self, name: str) -> NDArray:
-        """right/name and left/name gathered by split.hands: (M, …)."""
+        """right/name and left/name gathered by split.hands (M, …); missing on a side without it."""
         row, is_left = self.hands
-        values = self.columns[f"right/{name}"][row]
-        values[is_left] = self.columns[f"left/{name}"][row[is_left]]
+        paths = [f"{side}/{name}" for side in SIDES]
+        values = self.columns[next((p for p in paths if p in self.columns), paths[0])][row]
+        for path, mask in zip(paths, (~is_left, is_left)):
+            known = path in self.columns
+            values[mask] = self.columns[path][row[mask]] if known else COLUMNS[path].missing
         return values
 
     def _part(self, row: int) -> PartBytes:

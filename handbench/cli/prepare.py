@@ -28,9 +28,20 @@ from handbench.cli.options import read_shard
 @click.option("--out", type=click.Path(), help="[default: $HANDBENCH_DATA, else ./data]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
 @click.option("--shard", metavar="I/N", help="Only every N-th part, for job arrays.")
+@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work.")
+@click.option("--crop", is_flag=True, help="Store the part of each picture that training needs.")
+@click.option(
+    "--reencode", type=click.IntRange(1, 100), metavar="Q", help="Pictures as JPEG of quality Q."
+)
 @click.option("--strict", is_flag=True, help="Stop at the first frame that would be skipped.")
 @click.option("--dry-run", is_flag=True, help="Say rows, bytes and hours; write nothing.")
-@click.option("--force", is_flag=True, help="Make anew what is there.")
+@click.option(
+    "--force",
+    type=click.Choice(["all", "labels"]),
+    is_flag=False,
+    flag_value="all",
+    help="Make anew what is there: all (the default), or all but the stored pictures.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on stdout.")
 def prepare(
     name: str,
@@ -47,9 +58,12 @@ def prepare(
     out: str | None,
     workers: int | None,
     shard: str | None,
+    scheduler: str | None,
+    crop: bool,
+    reencode: int | None,
     strict: bool,
     dry_run: bool,
-    force: bool,
+    force: str | None,
     as_json: bool,
 ) -> None:
     """Prepare data set NAME: images, labels and occlusion in DIR/NAME/SPLIT/*.h5.
@@ -68,19 +82,29 @@ def prepare(
     flags = {"side": side, "annotation": annotation, "fps": fps, "sequences": sequences}
     flags["seed"] = seed
     options = chosen_options(reader_class, given, flags, strict)
+    if scheduler and raw:
+        raw = os.path.abspath(raw)  # a worker stands in another folder
     opened = open_readers(reader_class, splits, raw, options)
     part_of = read_shard(shard)
 
+    from handbench.preparing.pictures import Pictures
     from handbench.preparing.prepare import estimate
     from handbench.preparing.prepare import prepare as run
 
     cores = workers or len(os.sched_getaffinity(0))
+    pictures = Pictures.choose(crop, reencode)
+    anew = force if force == "labels" else force is not None
     results: list[Any] = []
     for reader in opened:
         if dry_run:
-            results.append(estimate(reader, out, cores, limit))
+            results.append(estimate(reader, out, cores, limit, pictures))
         else:
-            results.append(run(reader, out, cores, limit, force, options, part_of, store_verts))
+            results.append(
+                run(
+                    reader, out, cores, limit, anew, options, part_of, store_verts, pictures,
+                    scheduler,
+                )
+            )  # fmt: skip
         if results[-1] is None:
             say(f"prepare   {name}/{reader.split}: this shard is done, others are not")
             continue

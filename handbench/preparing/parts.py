@@ -112,14 +112,19 @@ class Part:
         self.arrays: dict[str, NDArray] = {}
         self.extras: dict[str, dict[int, NDArray]] = {}
         self.bytes: dict[str, list[bytes]] = {name: [] for name in BYTES}
+        self.windows: list[tuple[int, int, int, int]] = []
 
     def add(
         self,
         frame: Frame,
         labels: Mapping[str, HandLabels] | None = None,
         segmentation: bytes | None = None,
+        stored: tuple[bytes, tuple[int, int, int, int]] | None = None,
     ) -> None:
-        """Append one frame. Raises ShapeError naming the frame and the column that does not fit."""
+        """Append one frame; stored: what to keep of its picture, and which window that is.
+
+        Raises ShapeError naming the frame and the column that does not fit.
+        """
         for path, value in frame_values(frame):
             self._put(frame, COLUMNS[path], value)
         for path, value in label_values(labels or {}):
@@ -128,7 +133,9 @@ class Part:
             if path in COLUMNS or path.partition("/")[0] in RESERVED:
                 raise DataError(f"{frame.id}: extra column '{path}' has the name of another column")
             self.extras.setdefault(path, {})[self.count] = np.asarray(value)
-        self.bytes["image"].append(frame.image)
+        image, window = stored or (frame.image, (0, 0, *frame.image_size))
+        self.bytes["image"].append(image)
+        self.windows.append(window)
         self.bytes["segmentation"].append(segmentation or frame.segmentation or b"")
         self.count += 1
 
@@ -156,9 +163,8 @@ class Part:
                 self._write_column(file, column, values[order])
             for name, rows in self.bytes.items():
                 write_bytes(file, name, [rows[i] for i in order])
-            size = file["image_size"][()]
-            window = np.concatenate([np.zeros_like(size), size], axis=1)
-            dataset = file.create_dataset("image/window", data=window.astype("i2"))
+            window = np.array([self.windows[i] for i in order], "i2").reshape(-1, 4)
+            dataset = file.create_dataset("image/window", data=window)
             dataset.attrs.update({"unit": "px", "frame": "image as shipped: x0 y0 x1 y1"})
 
     def _finished(self) -> list[tuple[Column, NDArray]]:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from handbench import __version__, files
 from handbench.console import progress, say
 from handbench.errors import DataError
 from handbench.hand import Hand
+from handbench.preparing.cluster import run_on
 from handbench.preparing.index import build
+from handbench.preparing.pictures import AS_SHIPPED, WHOLE, Pictures
 from handbench.preparing.summary import Estimate, Summary, finite
 from handbench.preparing.tasks import Job, Task, divide, hands_of, run
 from handbench.rules import DEFAULT, balance
@@ -36,19 +39,23 @@ def prepare(
     out_dir: str | Path | None = None,
     workers: int = 1,
     limit: int | None = None,
-    force: bool = False,
+    force: bool | str = False,
     options: Mapping[str, Any] | None = None,
     shard: tuple[int, int] = (1, 1),
     store_verts: bool = False,
+    pictures: Pictures = AS_SHIPPED,
+    scheduler: str | None = None,
 ) -> Summary | None:
     """Write OUT_DIR/NAME/SPLIT; what an earlier run with the same options finished is kept.
 
     reader: see docs/design.md. limit: only the first so many rows of the plan. force: make all of
-    it anew. options: what the reader was made with; kept in the files, and not to be changed
-    between runs. shard (i, n): only every n-th part from the i-th on, for job arrays; whoever
-    finds all parts there writes the index, and None is returned before. store_verts: keep the
-    vertices of meshes too, which readers of data sets that ship them always do (ships_verts).
-    Raises DataError, and OSError when the disk is full.
+    it anew; "labels": all but the pictures, which stay as they are stored. options: what the
+    reader was made with; kept in the files, and not to be changed between runs. shard (i, n): only
+    every n-th part from the i-th on, for job arrays; whoever finds all parts there writes the
+    index, and None is returned before. store_verts: keep the vertices of meshes too, which readers
+    of data sets that ship them always do (ships_verts). pictures: how they are stored. scheduler:
+    address of a Dask scheduler whose workers make the parts, in place of workers here. Raises
+    DataError, and OSError when the disk is full.
     """
     root = files.data_dir(out_dir)
     name = f"{reader.name}/{reader.split}"
@@ -56,11 +63,14 @@ def prepare(
     tasks = _tasks(reader, name, limit)
     verts = store_verts or getattr(reader, "ships_verts", False)
     recorded = {**(options or {}), "limit": limit, "store_verts": verts}
-    job = _job(reader, root / name, tasks, recorded, verts)
+    if pictures != AS_SHIPPED:
+        recorded |= asdict(pictures)
+    job = _job(reader, root / name, tasks, recorded, verts, pictures, force == "labels")
     advice = command(name, root)
     alone = shard[1] == 1
-    if force and not alone:
-        raise DataError("--force and --shard exclude each other: remove the folder first")
+    if not alone and (force or scheduler):
+        what = "--force" if force else "--scheduler"
+        raise DataError(f"{what} and --shard exclude each other")
     with _locked(job.folder, alone):
         todo = _resume(job, tasks, force, alone, advice)
         if not todo and (job.folder / "index.h5").exists():
@@ -68,7 +78,10 @@ def prepare(
         own = [task for task in todo if task.number % shard[1] == shard[0] - 1]
         (job.folder / "index.h5").unlink(missing_ok=True)
         with progress(f"prepare   {name}", _rows(own), "frames") as advance:
-            run(job, own, workers, advance)
+            if scheduler is not None:
+                run_on(scheduler, job, own, advance)
+            else:
+                run(job, own, workers, advance)
         if any(not (job.folder / task.name).exists() for task in todo):
             return None
         _write_index(job, tasks, advice)
@@ -76,13 +89,18 @@ def prepare(
 
 
 def estimate(
-    reader: Any, out_dir: str | Path | None = None, workers: int = 1, limit: int | None = None
+    reader: Any,
+    out_dir: str | Path | None = None,
+    workers: int = 1,
+    limit: int | None = None,
+    pictures: Pictures = AS_SHIPPED,
 ) -> Estimate:
     """Rows, bytes and hours of preparing, from a handful of frames; writes nothing."""
     root = files.data_dir(out_dir)
     name = f"{reader.name}/{reader.split}"
     tasks = _tasks(reader, name, limit)
-    return Estimate.measure(name, _job(reader, root / name, tasks, {}), tasks, workers, root)
+    job = _job(reader, root / name, tasks, {}, pictures=pictures)
+    return Estimate.measure(name, job, tasks, workers, root)
 
 
 def _rows(tasks: Sequence[Task]) -> int:
@@ -104,6 +122,8 @@ def _job(
     tasks: Sequence[Task],
     options: Mapping[str, Any],
     store_verts: bool = False,
+    pictures: Pictures = AS_SHIPPED,
+    keep: bool = False,
 ) -> Job:
     """The reader with its hands, and the attributes that all files of the split carry.
 
@@ -127,12 +147,13 @@ def _job(
         "dataset": reader.name,
         "split": reader.split,
         "options": dict(options),
+        **({} if pictures == AS_SHIPPED else {"pictures": pictures.kind}),
     }
     digest = hashlib.sha256()
     for value in (attributes, [task.describe() for task in tasks]):
         digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     own_attributes = {"handbench": __version__, "plan": digest.hexdigest()}
-    return Job(reader, folder, {**attributes, **own_attributes}, store_verts)
+    return Job(reader, folder, {**attributes, **own_attributes}, store_verts, pictures, keep)
 
 
 @contextmanager
@@ -156,13 +177,18 @@ def _locked(folder: Path, alone: bool) -> Iterator[None]:
         os.close(handle)
 
 
-def _resume(job: Job, tasks: Sequence[Task], force: bool, alone: bool, advice: str) -> list[Task]:
+def _resume(
+    job: Job, tasks: Sequence[Task], force: bool | str, alone: bool, advice: str
+) -> list[Task]:
     """The tasks still to do; removes what is unfinished, broken or, with force, everything.
 
     Raises DataError when what is there was prepared with other options or from other raw files.
     """
     for partial in job.folder.glob(".*.partial") if alone else ():
         partial.unlink(missing_ok=True)
+    if force == "labels":
+        _check_pictures(job, tasks, advice)
+        return list(tasks)
     for path in sorted(job.folder.glob("index.h5")) + sorted(job.folder.glob("part-*.h5")):
         if force:
             path.unlink()
@@ -180,6 +206,24 @@ def _resume(job: Job, tasks: Sequence[Task], force: bool, alone: bool, advice: s
                 "--force makes it anew, --out DIR puts this one elsewhere"
             )
     return [task for task in tasks if not (job.folder / task.name).exists()]
+
+
+def _check_pictures(job: Job, tasks: Sequence[Task], advice: str) -> None:
+    """For new labels the parts of old pictures must be there, stored as asked now."""
+    parts = sorted(job.folder.glob("part-*.h5"))
+    if [path.name for path in parts] != [task.name for task in tasks]:
+        raise DataError(
+            f"{job.folder} has {len(parts)} parts, the raw folder gives {len(tasks)}: --force "
+            "labels needs the finished split of the same frames; prepare it first"
+        )
+    with reading(parts[0], advice) as file:
+        stored = read_attributes(file).get("pictures", WHOLE)
+    wanted = job.attributes.get("pictures", WHOLE)
+    if stored != wanted:
+        raise DataError(
+            f"{job.folder} has pictures '{stored}', asked for are '{wanted}': give "
+            "--crop and --reencode as they were, or --force alone to make it anew"
+        )
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

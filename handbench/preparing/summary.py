@@ -128,8 +128,10 @@ class Estimate:
         deadline = time.monotonic() + SAMPLE_SECONDS
         start = time.perf_counter()
         for frame in frames:
-            segmentation = job.label(frame)[1] or frame.segmentation or b""
-            sizes.append(len(frame.image) + len(segmentation) + row_bytes())
+            labels, drawn = job.label(frame)
+            picture, _ = job.pictures.keep(frame, labels)
+            segmentation = drawn or frame.segmentation or b""
+            sizes.append(len(picture) + len(segmentation) + row_bytes())
             spent.append(time.perf_counter() - start)
             if time.monotonic() > deadline:
                 break

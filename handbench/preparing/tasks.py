@@ -20,12 +20,14 @@ import cv2
 from handbench.errors import DataError, HandbenchError
 from handbench.hand import Hand, default_hand
 from handbench.preparing.parts import Part
+from handbench.preparing.pictures import AS_SHIPPED, Pictures, Stored
 from handbench.records import Frame, HandLabels, SequencePlan
-from handbench.store import decode
+from handbench.store import PartBytes, decode, read_text, reading
 
 LEAST_ROWS, USUAL_ROWS, MOST_ROWS = 32, 512, 1024
 PARTS = 8  # a small split is cut into about so many, so that a few processes have work
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 6)
+ANEW = "--force without labels makes the split anew"
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 PRELOAD = ["numpy", "numba", "h5py", "cv2", "scipy.spatial"]
 
@@ -87,12 +89,17 @@ def hands_of(reader: Any) -> tuple[Hand, Hand]:
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs to make parts of one split: the reader, where to write, and what."""
+    """What a process needs to make parts of one split: the reader, where to write, and what.
+
+    keep: the parts are there, and their pictures stay as they are (new labels for old pictures).
+    """
 
     reader: Any
     folder: Path
     attributes: Mapping[str, Any]
     store_verts: bool = False
+    pictures: Pictures = AS_SHIPPED
+    keep: bool = False
 
     @cached_property
     def hands(self) -> tuple[Hand, Hand]:
@@ -100,15 +107,26 @@ class Job:
 
     def __reduce__(self) -> tuple:
         # without the hand models, megabytes which each process opens for itself
-        return Job, (self.reader, self.folder, self.attributes, self.store_verts)
+        rest = self.store_verts, self.pictures, self.keep
+        return Job, (self.reader, self.folder, self.attributes, *rest)
 
     def make(self, task: Task, advance: Callable[[], None]) -> None:
         """Read, label and write one part; the same bytes whoever makes it."""
         part = Part(task.rows, self.store_verts)
         before = Counter(getattr(self.reader, "skipped", {}))
+        kept = _kept(self.folder / task.name) if self.keep else None
         for frame in self.frames(task):
-            part.add(frame, *self.label(frame))
+            labels, segmentation = self.label(frame)
+            if kept is None:
+                stored = self.pictures.keep(frame, labels)
+            elif frame.id in kept:
+                stored = kept.pop(frame.id)
+            else:
+                raise DataError(f"{self.folder / task.name} has no picture of {frame.id}: {ANEW}")
+            part.add(frame, labels, segmentation, stored)
             advance()
+        if kept:
+            raise DataError(f"the raw folder has no longer {next(iter(kept))}: {ANEW}")
         skipped = Counter(getattr(self.reader, "skipped", {})) - before
         own = {"part": task.number, "skipped": dict(skipped)}
         part.write(self.folder / task.name, {**self.attributes, **own})
@@ -138,6 +156,17 @@ class Job:
         if mask is not None or not known:
             return labels, None
         return labels, cv2.imencode(".png", drawn, PNG)[1].tobytes()
+
+
+def _kept(path: Path) -> dict[str, Stored]:
+    """Row id -> picture and window of a part that is there."""
+    old = PartBytes(path, "handbench prepare")
+    with reading(path, "handbench prepare") as file:
+        ids, windows = read_text(file["id"]), file["image/window"][()]
+    return {
+        str(name): (old.read("image", row), tuple(int(x) for x in windows[row]))  # type: ignore
+        for row, name in enumerate(ids)
+    }
 
 
 def run(job: Job, tasks: Sequence[Task], workers: int, advance: Callable[..., None]) -> None:

@@ -39,6 +39,10 @@ class Cutter:
         which finish_on_device makes an image of. An occluder hides the current frame alone.
         Raises DataError naming the picture that cannot be read.
         """
+        if self.split.windows is not None:  # pictures begin at their window's corner
+            matrices = matrices.copy()
+            corner = self.split.windows[rows][..., :2, None].astype(np.float64)
+            matrices[..., 2:] += matrices[..., :2] @ corner
         made = (self._exact if self.way == "exact" else self._fast)(rows, matrices, drawn)
         single = rows.shape[1] == 1
         return {
