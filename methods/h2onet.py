@@ -18,6 +18,8 @@ from handbench.methods.h2onet_variants import CELLS, PRESETS, VARIANTS, check
 from handbench.methods.parts import frame_fusion
 from handbench.methods.parts.dense_stack import H2ONetBackbone
 from handbench.methods.parts.frame_losses import Losses
+from handbench.methods.parts.frame_stream import FrameStream
+from handbench.methods.parts.h2onet_fast import fast
 from handbench.methods.parts.h2onet_weights import ADDED, adopted
 from handbench.methods.parts.mesh_decoder import MeshDecoder
 from handbench.methods.parts.occlusion import OcclusionClassifier
@@ -167,6 +169,11 @@ class H2ONet(Losses, nn.Module):
         method.load_state_dict(kept)
         return method
 
+    def for_inference(self) -> "H2ONet":
+        """The same network to be asked only, faster (parts.h2onet_fast); outputs differ by
+        rounding."""
+        return fast(self)
+
     @staticmethod
     def variant_of(weights: Batch) -> str:
         """Which variant released weights are."""
@@ -224,17 +231,28 @@ class H2ONet(Losses, nn.Module):
         flat = self.look(image.transpose(0, 1).flatten(0, 1))
         seen = {name: value.unflatten(0, (frames, -1)) for name, value in flat.items()}
         current, maps = self.combine(seen, self._truth(batch))
-        verts = torch.cat([current["verts"][None], seen["verts"][1:]])
         turns = seen["rotation"]
+        verts = torch.cat([current["verts"][None], seen["verts"][1:]])
         right = torch.cat([current["rotation"][None], turns[1:]])
         left = right if self.joints_follow else turns
         rows = self.turned(*(value.flatten(0, 1) for value in (verts, left, right)))
         rows["joints_crop"] = flat["joints_crop"]
         every = {name: value.unflatten(0, (frames, -1)) for name, value in rows.items()}
-        out = {name: value[0] for name, value in every.items()} | frame_fusion.occlusion_of(seen)
+        out = {name: value[0] for name, value in every.items()}
+        out |= frame_fusion.occlusion_of(seen)
         out |= {f"frame_{name}": value.transpose(0, 1) for name, value in every.items()}
         out["frame_rotation"] = turns.transpose(0, 1)
         return out, frame_fusion.maps_of(seen, maps)
+
+    def current(self, seen: Batch) -> Batch:
+        """Outputs for the current frame alone, from what frames (T,B,…) told (FrameStream)."""
+        made, _ = self.combine(seen)
+        turn = made["rotation"] if self.joints_follow else seen["rotation"][0]
+        return self.turned(made["verts"], turn, made["rotation"]) | frame_fusion.occlusion_of(seen)
+
+    def stream(self, step: int = 1) -> FrameStream:
+        """This network, as it is, over a video: see FrameStream."""
+        return FrameStream(self, step)
 
     def look(self, image: torch.Tensor) -> Batch:
         """What one frame (B,3,S,S) tells by itself: verts (B,778,3), joints_crop, occlusion_logits

@@ -37,11 +37,15 @@ class SpiralConv(nn.Module):
         gather = gather[:, np.arange(gather.shape[1]).reshape(self.length, -1).T.ravel()]
         self.gather, self.scatter = Sparse(gather), Sparse(gather.T)
 
+    def weight(self) -> torch.Tensor:
+        """The layer's weights (K·Cout, Cin), neighbour by neighbour."""
+        weight = self.layer.weight.unflatten(1, (self.length, -1)).transpose(0, 1)
+        return weight.flatten(0, 1)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         vertices, batch, entering = x.shape
         leaving = self.layer.out_features
-        weight = self.layer.weight.view(leaving, self.length, entering).transpose(0, 1)
-        y = x.reshape(-1, entering) @ weight.reshape(-1, entering).T
+        y = x.reshape(-1, entering) @ self.weight().T
         y = y.view(vertices, batch, self.length, leaving).transpose(1, 2)
         y = y.reshape(vertices * self.length, batch * leaving)
         y = SparseProduct.apply(y, self.gather.matrix(), self.scatter.matrix())

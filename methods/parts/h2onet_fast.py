@@ -1,0 +1,64 @@
+"""H2ONet as it is asked, not trained: the same function with fewer and larger operations."""
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from handbench.methods.parts.folding import fold, use_products
+from handbench.methods.parts.spiral import SpiralConv
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@torch.no_grad()
+def fast(method: Network) -> Network:
+    """A copy in test mode whose outputs differ by rounding, on maps with channels last in memory.
+
+    Batch norms go into the layers before them, 1x1 convolutions are matrix products, and
+    space-to-depth with the 1x1 convolution behind it is one 2x2 convolution of stride 2. Spiral
+    weights stand as the product wants them; what the released network has and never calls is left
+    out.
+    """
+    made = copy.deepcopy(method).eval().requires_grad_(False)
+    fold(made)
+    backbone = made.backbone
+    backbone.thrink[0] = unshuffled(backbone.thrink[0], backbone.reorg.downscale_factor)
+    backbone.reorg = nn.Identity()
+    if backbone.first_stack:
+        backbone.dense_stack1.senet3 = nn.Identity()
+    use_products(made)
+    for part in list(made.modules()):
+        for name, child in list(part.named_children()):
+            if isinstance(child, SpiralConv):
+                setattr(part, name, Spiral(child))
+            elif isinstance(child, nn.ReLU):
+                child.inplace = True
+    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def unshuffled(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
+    """A 1x1 convolution behind nn.PixelUnshuffle(factor), as one convolution in its place."""
+    channels = conv.in_channels // factor**2
+    one = nn.Conv2d(channels, conv.out_channels, factor, factor, bias=conv.bias is not None)
+    one.weight = nn.Parameter(conv.weight.view(conv.out_channels, channels, factor, factor), False)
+    one.bias = conv.bias
+    return one.eval()
+
+
+class Spiral(nn.Module):
+    """A SpiralConv of fixed weights."""
+
+    def __init__(self, conv: SpiralConv) -> None:
+        super().__init__()
+        self.leaving, self.gather = conv.layer.out_features, conv.gather
+        self.weight, self.bias = nn.Buffer(conv.weight().contiguous()), nn.Buffer(conv.layer.bias)
+        self.length = conv.length
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        vertices, batch, entering = x.shape
+        y = x.reshape(-1, entering) @ self.weight.T
+        y = y.view(vertices, batch, self.length, self.leaving).transpose(1, 2)
+        y = y.reshape(vertices * self.length, batch * self.leaving)
+        return (self.gather.matrix() @ y).view(-1, batch, self.leaving).add_(self.bias)
