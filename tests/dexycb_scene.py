@@ -7,6 +7,7 @@ import numpy as np
 
 from handbench import files
 from handbench.datasets.dexycb import DexYCB
+from handbench.datasets.dexycb_lists import SERIALS
 from handbench.datasets.trees import SYNTH_MARK
 from handbench.hand import Hand
 from handbench.records import Frame
@@ -31,8 +32,10 @@ def mark(folder: Path) -> None:
     files.write_json(folder / SYNTH_MARK, {"hand_model": {"sha256": Hand.open().sha256}})
 
 
-def write(folder: Path) -> Path:
-    write_shots(folder, (SPLIT,), shots(), hands())
+def write(folder: Path, cameras: tuple[str, ...] = SERIALS) -> Path:
+    """The tree with the pictures of some cameras."""
+    chosen = [shot for shot in shots() if shot.camera in cameras]
+    write_shots(folder, (SPLIT,), chosen, hands())
     mark(folder)
     return folder
 
