@@ -152,19 +152,23 @@ def warn_of_mistakes(given: predictions.Predictions, truth: Truth) -> None:
     warn(given.joints_m[row[common]], joints[common], "ours", truth.is_left[common])
 
 
-def collect(names: Sequence[str], split_name: str | None = None) -> list[Result]:
+def collect(
+    names: Sequence[str], split_name: str | None = None, added: Sequence[str] = ()
+) -> list[Result]:
     """Results by run or file; without names those of every run, on all splits they were scored on.
 
-    Raises HandbenchError when there is nothing, or a named run was not scored.
+    added: further ones, each once. Raises HandbenchError when there is nothing, or a named run was
+    not scored.
     """
-    if names:
-        return [_result(name, split_name) for name in names]
-    found = []
-    for run in runs.every():
+    more = [_result(name, split_name) for name in added]
+    found = [_result(name, split_name) for name in names]
+    for run in () if names else runs.every():
         for path in sorted(run.path.glob("**/result.json")):
             each = result.read(path)
             if split_name in (None, each.protocol["evaluation"]["data"]):
                 found.append(each)
+    known = {each.folder.resolve() for each in found if each.folder is not None}
+    found += [each for each in more if each.folder and each.folder.resolve() not in known]
     if not found:
         raise HandbenchError(
             f"no scored run in {files.runs_dir()}: run  handbench eval --all  first"

@@ -9,8 +9,8 @@ import click
 def plots(results: tuple[str, ...], out: str | None) -> None:
     """Draw RESULTS (runs or result.json files), by default every scored run.
 
-    PCK curves with their AUC, one panel per occlusion level, and error against controlled
-    occlusion.
+    PCK curves with their AUC, one panel per occlusion level, error against controlled occlusion,
+    and error against latency where `handbench speed` has timed the runs.
 
     \b
     handbench plots                         every figure
@@ -21,11 +21,15 @@ def plots(results: tuple[str, ...], out: str | None) -> None:
 
     from handbench.console import say
     from handbench.evaluate import collect
+    from handbench.showing import latency
     from handbench.showing.tables import grouped
 
     pictures = results[:1] == ("qualitative",)
     folder = Path(out or "results/out") / "plots"
-    for group in grouped(collect(results[pictures:])):
+    chosen = collect(results[pictures:])
+    if not pictures and not latency.measured(chosen):
+        say(latency.NOTHING)
+    for group in grouped(chosen):
         if pictures:
             from handbench.showing import gallery
 

@@ -12,18 +12,29 @@ FORMATS = "latex,csv,md,html"
 
 @click.command()
 @click.argument("results", nargs=-1, type=click.Path())
+@click.option(
+    "--add", "added", multiple=True, metavar="RUN|FILE", help="Beside all scored runs, also this."
+)
 @click.option("--format", "formats", default=FORMATS, show_default=True, help="Which formats.")
 @click.option("--mixed", is_flag=True, help="Let unequal protocols meet; footnote the difference.")
 @click.option("--paper", help="handoccnet, h2onet, handgcat, occrobnet or all: printed | measured.")
 @click.option("--out", type=click.Path(file_okay=False), help="Default: results/out.")
 def tables(
-    results: tuple[str, ...], formats: str, mixed: bool, paper: str | None, out: str | None
+    results: tuple[str, ...],
+    added: tuple[str, ...],
+    formats: str,
+    mixed: bool,
+    paper: str | None,
+    out: str | None,
 ) -> None:
     """Make the tables of RESULTS (runs or result.json files), by default of every scored run.
 
     One comparison per split and one table per occlusion level; controlled splits give error
     against the share covered. tables.tex shows them all. --paper rebuilds the tables of a paper,
     with what was measured under what is printed and macros.tex for quoting it; it needs no run.
+
+    
+    handbench tables --add my_scores/result.json     my method beside all scored runs
     """
     from pathlib import Path
 
@@ -39,11 +50,10 @@ def tables(
             raise UnknownName("format", name, KNOWN)
     folder = Path(out or "results/out") / "tables"
     if paper:
-        _write_papers(paper, results, folder, names)
+        _write_papers(paper, (*results, *added), folder, names)
         return
-    found = [
-        table for group in make.grouped(collect(results)) for table in make.all_of(group, mixed)
-    ]
+    scored = collect(results, added=added)
+    found = [table for group in make.grouped(scored) for table in make.all_of(group, mixed)]
     for path in make.write(found, folder, names):
         say(f"wrote {path}")
 

@@ -14,7 +14,7 @@ from handbench.rules import LEVELS
 from handbench.scoring.curves import AUC_STEPS, pck, thresholds_mm
 from handbench.scoring.seeds import pooled
 from handbench.scoring.stats import estimate
-from handbench.showing import onset
+from handbench.showing import latency, onset
 from handbench.showing.breakdowns import Condition, has
 from handbench.showing.canvas import COLOURS, banded, canvas, decorate, save, style
 from handbench.showing.rows import by_boxes, label, ordered, stem
@@ -140,6 +140,7 @@ DRAWERS: tuple[tuple[Condition, Callable[[Sequence[Result], Path], list[Path]]],
     (bool, pck_curves),
     (bool, pck_by_level),
     (has(*onset.COLUMNS), error_since_seen),
+    (latency.measured, latency.error_over_latency),
 )
 
 
