@@ -129,10 +129,10 @@ class DexYCB:
             if sequence not in metas:
                 continue
             meta = metas[sequence]
-            listed += meta.frames * len(cameras)
             expected = grasped_object(sequence.position) if sequence.position >= 0 else None
             unlike += expected not in (None, meta.ycb_ids[meta.grasped])
             if self.side in ("both", meta.side):
+                listed += meta.frames * len(cameras)
                 plans += self._of_cameras(sequence, meta, first, cameras)
         self._count(plans, listed, unlike)
         return plans
@@ -175,10 +175,8 @@ class DexYCB:
         """What the split expects and what is there; says what is not as published."""
         rows = sum(plan.rows for plan in plans)
         absent = sum(not sequence.there for sequence in self.found)
-        official = OFFICIAL.get(self.split, -1)
+        official = OFFICIAL.get(self.split, -1) if self.side == "both" else -1
         expected = max(official, listed) if absent else listed
-        if self.side != "both":
-            expected = listed = rows
         self.counts = {
             "expected": expected,
             "missing": expected - rows,
@@ -201,6 +199,8 @@ class DexYCB:
                 f"{here}: {unlike} sequences grasp another object than their place among the "
                 "hundred tells: is a subject's folder complete and unaltered?"
             )
+        if any(plan.key["T"] is None for plan in plans):
+            say(f"{here}: no T_world_camera, calibration/extrinsics_*/ is not complete")
         if self.models is None:
             say(
                 f"{here}: joints only, no meshes or occlusion labels: set HANDBENCH_MANO to the "

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from dexycb_scene import SPLIT, edit_labels, hands, mark, read, shots, write
+from interhand_scene import write_mano
 from scipy.spatial.transform import Rotation
 
 from handbench import frames
@@ -237,7 +238,7 @@ def check_half(raw: Path, edge: float, scene: Scene) -> None:
     assert labels.scene_hand == pytest.approx(beside.mean(), abs=1e-9)
 
 
-def test_without_mano_joints_and_masks_are_there(tree, tmp_path, capsys):
+def test_official_trees_take_the_users_mano(tree, tmp_path, capsys, monkeypatch):
     raw = Path(shutil.copytree(tree, tmp_path / "raw"))
     (raw / "handbench_synth.json").unlink()
     reader = DexYCB(SPLIT, raw=raw)
@@ -247,6 +248,19 @@ def test_without_mano_joints_and_masks_are_there(tree, tmp_path, capsys):
     assert frame.scene is None and frame.right.mano_valid == 0 and frame.segmentation
     assert np.isfinite(frame.right.box_visible_px).all()
     assert {f.left is None for f in read(raw, side="left")} == {False}
+    # the open hands as MANO files: other tips, and a left hand without the released fault
+    monkeypatch.setenv("HANDBENCH_MANO", str(write_mano(tmp_path / "mano")))
+    reader = DexYCB(SPLIT, raw=raw)
+    assert reader.hands()[0].kind == "mano"
+    frame = next(reader.frames(reader.plan()[-1]))
+    assert "MANO_LEFT.pkl has been corrected" in capsys.readouterr().err
+    assert frame.scene is not None and 0.1 < frame.left.fit_error_mm < 5
+    shape = frame.left.mano_shape.copy()
+    shape[0] += 12  # another hand's shape: its mesh says nothing about this picture
+    plan = reader.plan()[-1]
+    plan.key["shape"] = shape
+    frame = next(reader.frames(plan))
+    assert frame.scene is None and frame.left.fit_error_mm > 5
 
 
 def test_objects_bring_their_hull_for_pose_errors(tree):

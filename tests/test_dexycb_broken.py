@@ -140,7 +140,7 @@ def remove(name: str):
     return spoil
 
 
-def test_what_is_not_there_is_counted(tree):
+def test_what_is_not_there_is_counted(tree, capsys):
     remove(f"{SUBJECT}/*/{MASTER}/color_000000.jpg")(tree)
     remove(f"{SUBJECT}/*/{FIRST}")(tree)
     remove("calibration/extrinsics_*")(tree)
@@ -153,6 +153,8 @@ def test_what_is_not_there_is_counted(tree):
     assert reader.attributes()["missing"] == 44 and reader.attributes()["expected"] == 48
     found = [f for plan in reader.plan() for f in reader.frames(plan)]
     assert found[0].T_world_camera is None
+    assert "no T_world_camera" in capsys.readouterr().err
+    assert DexYCB(SPLIT, raw=tree, side="left").plan()[0].rows == 2
     numbers = [f.official_index for f in found]
     assert (
         numbers == sorted(set(numbers)) and numbers[0] == 2 * 3 + 1
