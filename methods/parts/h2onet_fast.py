@@ -5,8 +5,10 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from handbench.methods.parts.folding import fold, use_products
+from handbench.methods.parts.mobile_fast import quicken
 from handbench.methods.parts.spiral import SpiralConv
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -18,17 +20,17 @@ def fast(method: Network) -> Network:
 
     Batch norms go into the layers before them, 1x1 convolutions are matrix products, and
     space-to-depth with the 1x1 convolution behind it is one 2x2 convolution of stride 2. Spiral
-    weights stand as the product wants them; what the released network has and never calls is left
-    out.
+    weights stand as the product wants them; what is never called is left out.
     """
     made = copy.deepcopy(method).eval().requires_grad_(False)
     fold(made)
     backbone = made.backbone
     backbone.thrink[0] = unshuffled(backbone.thrink[0], backbone.reorg.downscale_factor)
     backbone.reorg = nn.Identity()
-    if backbone.first_stack:
-        backbone.dense_stack1.senet3 = nn.Identity()
+    quicken(backbone)
     use_products(made)
+    if method.dual:
+        made.decoder3d.rot_reg.conv_block = Tokens(made.decoder3d.rot_reg.conv_block)
     for part in list(made.modules()):
         for name, child in list(part.named_children()):
             if isinstance(child, SpiralConv):
@@ -62,3 +64,20 @@ class Spiral(nn.Module):
         y = y.view(vertices, batch, self.length, self.leaving).transpose(1, 2)
         y = y.reshape(vertices * self.length, batch * self.leaving)
         return (self.gather.matrix() @ y).view(-1, batch, self.leaving).add_(self.bias)
+
+
+class Tokens(nn.Module):
+    """1x1 convolutions with ReLU on (B,C,N) as products: N lies before C in memory here."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        convs = [layer for layer in layers if isinstance(layer, nn.Conv1d)]
+        self.weights = nn.ParameterList(conv.weight[..., 0] for conv in convs)
+        self.biases = nn.ParameterList(conv.bias for conv in convs)
+        self.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.mT
+        for weight, bias in zip(self.weights, self.biases):
+            x = functional.linear(x, weight, bias).relu_()
+        return x.mT
