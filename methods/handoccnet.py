@@ -272,8 +272,9 @@ class HandOccNet(nn.Module):
 
     @torch.no_grad()
     def inspect(self, batch: Batch) -> Batch:
-        """The maps of `features`, heatmaps, and the first blocks' attention: fit_attention,
-        set_attention (B,heads,N,N) of each cell (row) on each, fit_gate (B,heads,s,s)."""
+        """The maps of `features`, heatmaps, and of the first blocks fit_products, fit_softmax,
+        fit_attention, set_attention (B,heads,N,N) of each cell (row) on each, fit_gate
+        (B,heads,s,s)."""
         training = self.training
         self.eval()
         found = self.features(batch["image"])

@@ -114,11 +114,14 @@ class CrossAttention(nn.Module):
 
     @torch.no_grad()
     def look(self, query: torch.Tensor, key: torch.Tensor) -> dict[str, torch.Tensor]:
-        """attention (B,heads,N,N) with its gate, and the pooled gate (B,heads,s,s) if any."""
+        """products q k / sqrt(d), their softmax and attention, with its gate (B,heads,N,N each);
+        the pooled gate (B,heads,s,s) if any. HandOccNet's figure 4 shows a row of each."""
         at_query, at_key = self.placed(query, key)
         q = self.split(encode(self.encode_query, at_query))
         k = self.split(encode(self.encode_key, at_key))
-        found = {"attention": self.weights(q, k, at_query, at_key)}
+        products = q @ k.mT * self.scale
+        found = {"products": products, "softmax": products.softmax(-1)}
+        found["attention"] = self.weights(q, k, at_query, at_key)
         if self.gate in ("sum", "mean"):
             gate = self.pooled_gate(at_query, at_key)
             found["gate"] = gate.unflatten(2, query.shape[2:])
