@@ -139,9 +139,9 @@ class H2O3D(ListedReader):
             path = self.masks.path(sequence, number)
             try:
                 K = intrinsics(meta)
-                hands = [self._hand(meta, side, K)[0].joints_px for side in SIDES]
+                right, left = (self._hand(meta, side, K)[0].joints_px for side in SIDES)
                 if path.is_file():
-                    samples.append((read_colours(path), *hands))
+                    samples.append((read_colours(path), right, left))
             except Skip:
                 continue
         self.masks = replace(self.masks, palette=learn_sides(samples))

@@ -39,14 +39,14 @@ MOMENTS = 3
 MASK_STEP = 2  # masks have half the pictures' width
 COLOURS = {"right": RED, "left": BLUE, "object": GREEN}  # of the hands: our choice, not known
 # sequences by split; takes of one object and subject
-SEQUENCES = {"train": ("MCB0", "MCB1", "SMB2"), "evaluation": ("SSPD3",)}
+SEQUENCES = {"train": ("GCB0", "GCB1", "SMB2"), "evaluation": ("SSPD3",)}
 TAKES = {
-    "MCB": (0, "003_cracker_box"),
+    "GCB": (0, "003_cracker_box"),
     "SMB": (1, "006_mustard_bottle"),
     "SSPD": (2, "035_power_drill"),
 }
 UNANNOTATED = ("SMB2", 0)
-INVALID_POSE, INVALID_JOINTS = ("MCB0", 1), ("MCB1", 2)  # of the left hand
+INVALID_POSE, INVALID_JOINTS = ("GCB0", 1), ("GCB1", 2)  # of the left hand
 LOST = [4, 5, 6, 18]  # joints in the files' order that are invalid there
 
 
