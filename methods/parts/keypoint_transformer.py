@@ -37,7 +37,7 @@ TINY: dict[str, Any] = {
     "points_end": 500,
     "short": True,
 }
-START = 0.1  # of the untrained heatmap head's weights: maps begin near 0 everywhere
+START = 0.1  # of the untrained heatmap head: maps begin near 0 everywhere
 
 
 class KeypointTransformer(PoseMethod):
@@ -100,8 +100,8 @@ class KeypointTransformer(PoseMethod):
         levels, finest = self.backbone.levels, self.backbone.levels[0]
         self.heat = nn.Conv2d(finest, joints if channel_heat else 1, 1)
         with torch.no_grad():
-            self.heat.weight.mul_(START)
-            self.heat.bias.zero_()
+            for parameter in self.heat.parameters():
+                parameter.mul_(START)
         rest = width - positions
         self.to_token = perceptron(sum(levels), 2 * width, width, rest, last=True)
         self.classes = 1 + joints + self.objects
@@ -111,10 +111,10 @@ class KeypointTransformer(PoseMethod):
             self.to_object = perceptron(sum(levels[-2:]), 2 * width, width, rest, last=True)
         form = {name: attention if where in ("both", name) else "softmax" for name in WHERE[1:]}
         shape = width, heads, feed
-        self.encoder = nn.ModuleList(
+        self.encoder: Any = nn.ModuleList(
             EncoderLayer(*shape, form["encoder"], dropout) for _ in range(encoders)
         )
-        self.decoder = nn.ModuleList(
+        self.decoder: Any = nn.ModuleList(
             DecoderLayer(*shape, form["decoder"], dropout) for _ in range(decoders)
         )
         self.read = nn.LayerNorm(width)

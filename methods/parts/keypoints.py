@@ -69,19 +69,13 @@ def strongest(heat: torch.Tensor, count: int, threshold: float) -> Points:
 
 def shift_within(heat: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
     """Weighted mean offset (B,K,2) in cells of the 3x3 cells around (row, column) (B,K)."""
-    side = heat.shape[-1]
+    wide = heat.shape[-1] + 2
     around = functional.pad(heat.clamp(min=0), (1, 1, 1, 1)).flatten(1)
-    total, moved = torch.full_like(row, 1e-6, dtype=heat.dtype), []
-    weights = {
-        (dx, dy): around.gather(1, (row + 1 + dy) * (side + 2) + column + 1 + dx)
-        for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1)
-    }
-    for weight in weights.values():
-        total = total + weight
-    for axis in (0, 1):
-        moved.append(sum(step[axis] * weight for step, weight in weights.items()) / total)
-    return torch.stack(moved, -1)
+    steps = torch.tensor([(dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)], device=heat.device)
+    middle = (row + 1) * wide + column + 1
+    cells = middle[..., None] + steps[:, 1] * wide + steps[:, 0]  # (B,K,9)
+    weights = around[torch.arange(len(heat), device=heat.device)[:, None, None], cells]
+    return weights @ steps.to(heat.dtype) / weights.sum(-1, keepdim=True).clamp(min=1e-6)
 
 
 def pad(points: Points, count: int) -> Points:
@@ -125,9 +119,10 @@ def spread_points(mask: torch.Tensor, count: int, random: bool) -> Points:
             picks.append(away.argmax(1))
         chosen = torch.stack(picks, 1)
     order = torch.arange(count, device=mask.device)
-    valid = inside.gather(1, chosen) & (order < inside.sum(1, keepdim=True))
+    own = torch.arange(len(flat), device=flat.device)[:, None]
+    valid = inside[own, chosen] & (order < inside.sum(1, keepdim=True))
     place = torch.stack([chosen % side, chosen // side], -1).to(mask.dtype)
-    return Points((place + 0.5) / side, valid, flat.gather(1, chosen).clamp(0, 1))
+    return Points((place + 0.5) / side, valid, flat[own, chosen].clamp(0, 1))
 
 
 def sample(maps: list[torch.Tensor], place: torch.Tensor) -> torch.Tensor:
