@@ -1,6 +1,7 @@
 """One's own pictures: where a hand stands, what is written, and what is said of bad input."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import h5py
@@ -17,7 +18,7 @@ from handbench.frames import project
 from handbench.hand import default_hand
 from handbench.rotations import axis_angle_to_matrix
 from handbench.store import open_split
-from handbench.training import outputs, placing
+from handbench.training import outputs, placing, recipe
 from handbench.training.photographs import find, read_boxes, read_joints
 from handbench.training.pictures import predict_pictures, wanted
 from handbench.training.predict import predict
@@ -60,16 +61,34 @@ class Knowing(torch.nn.Module):
         return {"none": self.weight.sum() * 0}
 
 
+class Streaming(Knowing):
+    """Sees each frame of a video once."""
+
+    VARIANTS = {"full": {"frames": 3}}
+    shapes: list = []
+
+    def __init__(self, hand, frames: int = 3) -> None:
+        super().__init__(hand, frames, flat=True)
+        self.inputs = ("image",)
+
+    def forward(self, batch):
+        self.shapes.append(tuple(batch["image"].shape))
+        return super().forward({**batch, "crop_matrix": torch.zeros(1, 2, 3)})
+
+    def stream(self, step):
+        assert step == 1
+        return SimpleNamespace(push=lambda image: self.forward({"image": image}))
+
+
 @pytest.fixture(autouse=True)
 def places(toy_places, monkeypatch) -> None:
     import handbench.methods
 
-    monkeypatch.setitem(handbench.methods.TABLE, "knowing", f"{__name__}:Knowing")
+    for name in ("Knowing", "Streaming"):
+        monkeypatch.setitem(handbench.methods.TABLE, name.lower(), f"{__name__}:{name}")
 
 
 def knowing(variant: str = "full"):
-    from handbench.training import recipe
-
     return train(recipe.make("knowing", variant, "tiny", "small", ["clip=0"], steps=1, batch=4))
 
 
@@ -191,6 +210,12 @@ def test_a_video_becomes_a_video(picture, tmp_path):
     told = json.loads(path.with_suffix(".json").read_text())["frames"]
     assert [frame["frame"] for frame in told] == [0, 1, 2]
     assert len(list((path.parent / "clip").glob("*.obj"))) == 3
+    run = train(recipe.make("streaming", "full", "tiny", "small", ["clip=0"], steps=1, batch=4))
+    Streaming.shapes.clear()
+    (path,) = predict_pictures(run, [clip], wanted(box=BOX), None, "cpu")
+    assert Streaming.shapes == [(1, 3, 16, 16)] * 3
+    streamed = json.loads(path.with_suffix(".json").read_text())["frames"]
+    assert streamed[0]["hands"][0]["side"] == "right"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A trained run looking at one hand in a picture: crop, network, place in front of the camera."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +71,28 @@ class Seer:
         if wanted.joints and hasattr(self.method, "joints_source"):
             self.method.joints_source, self.method.test_noise = "a file", 0.0
 
+    def follow(self) -> Callable[[Batch], Batch] | None:
+        """For a video of one hand: the method frame by frame, keeping what earlier frames told.
+
+        None for methods of one frame or without `stream`.
+        """
+        if self.method.frames == 1 or not hasattr(self.method, "stream"):
+            return None
+        if self.method.inputs != ("image",) or self.wanted.boxes:
+            return None
+        stream = self.method.stream(self.recipe.frame_step)
+        return lambda batch: stream.push(batch["image"])
+
     @torch.inference_mode()
-    def look(self, frames: Sequence[NDArray], asked: Asked) -> dict[str, Any]:
+    def look(
+        self,
+        frames: Sequence[NDArray],
+        asked: Asked,
+        network: Callable[[Batch], Batch] | None = None,
+    ) -> dict[str, Any]:
         """What is known of a hand in the first of the frames (h,w,3), earlier ones behind it.
+
+        network: in place of the method, as `follow` gives it, for the one frame alone.
 
         is_left, box_px (None: whole picture), K (3,3), joints_m, verts_m in the camera frame
         and, where the method gives them, joints_px, visibility; translation and its source.
@@ -83,7 +102,7 @@ class Seer:
         arrays = self.batch(frames, asked, K)
         batch = to_torch({name: arrays[name] for name in self.method.inputs}, self.device)
         batch.setdefault("is_left", torch.from_numpy(arrays["is_left"]))
-        hand = native(arrays, self.method(batch), self.method.crop_px)
+        hand = native(arrays, (network or self.method)(batch), self.method.crop_px)
         found: dict[str, Any] = {name: value[0] for name, value in hand.items()}
         known = np.isfinite(asked.box_px).all()
         shift = None

@@ -171,9 +171,11 @@ def _stems(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _see(seer: Seer, frames: Sequence[NDArray], name: str) -> list[dict[str, Any]]:
+def _see(
+    seer: Seer, frames: Sequence[NDArray], name: str, network: Any = None
+) -> list[dict[str, Any]]:
     size = frames[0].shape[1], frames[0].shape[0]
-    return [seer.look(frames, asked) for asked in seer.wanted.hands(name, size)]
+    return [seer.look(frames, asked, network) for asked in seer.wanted.hands(name, size)]
 
 
 def _picture(seer: Seer, frames: Sequence[NDArray], name: str, stem: Path) -> Path:
@@ -196,18 +198,22 @@ def _ending(stem: Path, ending: str) -> Path:
 
 
 def _video(seer: Seer, path: Path, stem: Path) -> Path:
-    """Writes STEM.mp4, STEM.json with all frames, and the meshes as STEM/000000.obj and so on."""
+    """Writes STEM.mp4, STEM.json with all frames, and the meshes as STEM/000000.obj and so on.
+
+    Methods that can keep what earlier frames told see each frame once.
+    """
     rate, frames = photographs.video(path)
     seen: deque[NDArray] = deque(maxlen=1 + (seer.method.frames - 1) * seer.recipe.frame_step)
     told: list[dict[str, Any]] = []
-    target = _ending(stem, ".mp4")
+    target, network = _ending(stem, ".mp4"), seer.follow()
     with _movie(target, rate) as add:
         for number, frame in enumerate(frames):
             seen.appendleft(frame)
             places = [
                 min(t * seer.recipe.frame_step, len(seen) - 1) for t in range(seer.method.frames)
             ]
-            hands = _see(seer, [seen[place] for place in places], str(number))
+            shown = [frame] if network else [seen[place] for place in places]
+            hands = _see(seer, shown, str(number), network)
             size = frame.shape[1], frame.shape[0]
             told.append({"frame": number, **as_json(seer, hands, size)})
             text = obj(seer, hands)
