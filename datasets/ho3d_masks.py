@@ -18,6 +18,7 @@ from handbench.datasets.dexycb_files import HAND
 from handbench.datasets.ho3d_files import SIZE
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError
+from handbench.png import encode_grey
 
 BACKGROUND, RIGHT, LEFT, OBJECT, ANY_HAND = range(5)  # of a segmentation as prepared
 NONE = -1  # a colour that no mask should have
@@ -30,7 +31,6 @@ FEW = 0.002  # share of pixels that blur may give another colour
 ENOUGH = 200  # joints, before a palette is judged by them
 SOME = 20  # joints, before they say whose hand a colour is
 CLEAR = 0.8  # share of joints on a colour that are one hand's
-PNG = (cv2.IMWRITE_PNG_COMPRESSION, 6)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def visible_box(codes: NDArray[np.uint8], code: int) -> NDArray[np.float32] | No
 
 def encode(codes: NDArray[np.uint8]) -> bytes:
     """The PNG that is stored."""
-    return cv2.imencode(".png", codes, PNG)[1].tobytes()
+    return encode_grey(codes)
 
 
 def _under(values: NDArray, pixels: NDArray) -> NDArray:
