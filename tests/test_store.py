@@ -97,7 +97,7 @@ def test_every_column_of_a_frame_comes_back(reader, split):
                 wanted = np.asarray(value, None if column.dtype == "text" else column.dtype)
                 np.testing.assert_array_equal(split.columns[path][row], wanted, err_msg=path)
             checked.add(path)
-    assert len(checked) == 16 + 2 * 12 + 2  # of an image, of each hand, of an object
+    assert len(checked) == 16 + 2 * 13 + 2  # of an image, of each hand, of an object
 
 
 def test_what_a_frame_does_not_know_is_missing_by_the_rules(tmp_path):
