@@ -32,7 +32,9 @@ from handbench.cli.options import box_sources, torch_options
 )
 @click.option("--focal", type=float, help="Focal length in pixels; else assumed, and said so.")
 @click.option(
-    "--joints", metavar="FILE", help="JSON of 21 2D joints by picture, for methods that need them."
+    "--joints",
+    metavar="FILE|RUN",
+    help="2D joints for methods that need them: JSON by picture, predictions.h5, another RUN.",
 )
 @click.option("--out", metavar="DIR", help="Where pictures' results go.  [default: RUN/pictures]")
 @torch_options
@@ -58,6 +60,7 @@ def predict(
     handbench predict h2onet/full
     handbench predict h2onet/full --data synthetic/controlled
     handbench predict h2onet/full --boxes visible_mask,gt_joints
+    handbench predict handgcat/full --joints handoccnet/full
     handbench predict h2onet/full --image photo.jpg --box 120,80,200,220
     handbench predict h2onet/full --image clip.mp4 --boxes boxes.csv --out seen
     torchrun --nproc-per-node 8 -m handbench predict h2onet/full
@@ -84,9 +87,16 @@ def predict(
         for path in predict_pictures(runs.find(run), images, asked, folder, device):
             click.echo(path)
         return
-    for name, value in {"box": box, "focal": focal, "joints": joints}.items():
+    for name, value in {"box": box, "focal": focal}.items():
         if value is not None:
             raise click.UsageError(f"--{name} goes with --image")
     with joined(device):
+        chosen = runs.find(run)
+        known = None
+        if joints:
+            from handbench.training.joints import find
+
+            split = data or runs.data_split(chosen.recipe().data, runs.TEST)
+            known = find(joints, split, device=device, threads=threads)
         for source in box_sources(boxes):
-            click.echo(run_prediction(runs.find(run), data, device, threads, force, source))
+            click.echo(run_prediction(chosen, data, device, threads, force, source, known))

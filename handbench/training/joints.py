@@ -36,6 +36,24 @@ def use(method: Any, samples: Samples, source: Path) -> None:
     method.joints_source, method.test_noise = told, 0.0
 
 
+def find(text: str, split: str, **options: Any) -> Path:
+    """The file of a source: itself, or a RUN's predictions for the split, made where missing."""
+    if Path(text).is_file():
+        return Path(text)
+    from handbench.training.predict import predict  # which in turn calls use
+    from handbench.training.runs import find as find_run
+
+    return predict(find_run(text), split, **options)
+
+
+def stem_of(source: Path) -> str:
+    """How a source is called in the name of a folder: a file's name, or METHOD-VARIANT of a run."""
+    if source.name == "predictions.h5":
+        made = predictions.attributes(source)
+        return "-".join(str(made.get(name, source.stem)) for name in ("method", "variant"))
+    return source.stem
+
+
 def read(source: Path, samples: Samples) -> tuple[NDArray[np.float32], str]:
     """joints_px (M,21,2) of all samples, NaN where the source has none, and what it is."""
     if source.suffix in (".h5", ".hdf5"):

@@ -14,6 +14,7 @@ from handbench.console import progress, say
 from handbench.errors import HandbenchError
 from handbench.training.batch import Samples, to_torch
 from handbench.training.distributed import team
+from handbench.training.joints import stem_of, use
 from handbench.training.loader import batches, once
 from handbench.training.pairs import counts, rows_of
 from handbench.training.recipe import Recipe
@@ -32,18 +33,22 @@ def predict(
     threads: int = 1,
     force: bool = False,
     boxes: str | None = None,
+    joints: Path | None = None,
 ) -> Path:
     """Predict a split (default: the test split of the run's data) with a run's weights.
 
     Only the batch keys that the method declares in `inputs` reach it. Left hands are un-mirrored.
-    boxes: another box source than the recipe's (crop.SOURCES). A file that is up to date is left
+    boxes: another box source than the recipe's (crop.SOURCES). joints: a source of 2D joints
+    (joints.py), whose predictions stand in a folder of its own. A file that is up to date is left
     alone. Returns its path.
     """
     name = split or data_split(run.recipe().data, TEST)
     from handbench.evaluate import is_current  # which in turn calls predict
 
     path = run.predictions(name, boxes)
-    if not force and is_current(run, name, boxes):
+    if joints:
+        path = path.parent / f"joints-{stem_of(joints)}" / path.name
+    elif not force and is_current(run, name, boxes):
         say(f"{path} is up to date; --force predicts again")
         return path
     torch.set_num_threads(threads)
@@ -58,9 +63,13 @@ def predict(
         say(
             f"{samples.whole_images} of {len(samples):,} hands have no box and show the whole image"
         )
+    if joints:
+        use(method, samples, joints)
     attributes = conditions(method, recipe, state, samples)
+    # the same network, faster; outputs differ by rounding
+    asked = method.for_inference() if hasattr(method, "for_inference") else method
     with progress(f"predict {recipe.method}/{recipe.variant}", len(samples), "hands") as advance:
-        write(path, method, samples, where, attributes, advance)
+        write(path, asked, samples, where, attributes, advance)
     team().wait()
     say(f"{path}: {len(samples):,} hands")
     return path
