@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +14,10 @@ from handbench.datasets.dexycb_files import HAND, SIZE, Labels, Meta
 from handbench.datasets.jpeg import Skip
 from handbench.datasets.trees import hands_of_tree
 from handbench.hand import Hand, has_left_shape_fault
+from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh, ObjectRecord
 
 RIGHT, LEFT, OBJECT = 1, 2, 3  # of a segmentation as prepared
-PNG = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)  # smallest and fastest here
 FIT_LIMIT_MM = 5.0  # joint_3d are the mesh's own joints: a greater distance means another model
 PROJECTION_PX = 2.0  # joint_2d are joint_3d's projection
 
@@ -170,4 +169,4 @@ def read_segmentation(seg: NDArray[np.uint8], meta: Meta) -> bytes:
     codes = np.zeros(256, np.uint8)
     codes[HAND] = RIGHT if meta.side == "right" else LEFT
     codes[meta.ycb_ids[meta.grasped]] = OBJECT
-    return cv2.imencode(".png", codes[seg], PNG)[1].tobytes()
+    return encode_grey(codes[seg])

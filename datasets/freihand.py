@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,7 @@ from handbench.datasets.jpeg import Skip, read_picture
 from handbench.datasets.trees import check_root
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
+from handbench.png import encode_grey
 from handbench.records import Frame, HandRecord, Scene, SequencePlan
 
 NEED = "training/, evaluation/ and the JSON files of FreiHAND v2"
@@ -243,7 +243,7 @@ class FreiHAND:
         hand, mesh = read_hand(sample, self.models)
         mask = read_mask(self.raw / "training" / "mask" / f"{i:08d}.jpg") if self.masked else None
         if mask is not None:
-            found["segmentation"] = cv2.imencode(".png", mask)[1].tobytes()
+            found["segmentation"] = encode_grey(mask)
         scene = Scene((mesh,), K, SIZE, whole=False) if mesh is not None else None
         return {**found, "right": hand, "scene": scene}
 

@@ -19,6 +19,7 @@ import cv2
 
 from handbench.errors import DataError, HandbenchError
 from handbench.hand import Hand, default_hand
+from handbench.png import encode_grey
 from handbench.preparing.parts import Part
 from handbench.preparing.pictures import AS_SHIPPED, Pictures, Stored
 from handbench.records import Frame, HandLabels, SequencePlan
@@ -26,7 +27,6 @@ from handbench.store import PartBytes, decode, read_text, reading
 
 LEAST_ROWS, USUAL_ROWS, MOST_ROWS = 32, 512, 1024
 PARTS = 8  # a small split is cut into about so many, so that a few processes have work
-PNG = (cv2.IMWRITE_PNG_COMPRESSION, 6)
 ANEW = "--force without labels makes the split anew"
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 PRELOAD = ["numpy", "numba", "h5py", "cv2", "scipy.spatial"]
@@ -155,7 +155,7 @@ class Job:
         labels = {side: label for side, label in found.items() if getattr(frame, side) is not None}
         if mask is not None or not known:
             return labels, None
-        return labels, cv2.imencode(".png", drawn, PNG)[1].tobytes()
+        return labels, encode_grey(drawn)
 
 
 def _kept(path: Path) -> dict[str, Stored]:
