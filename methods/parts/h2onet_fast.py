@@ -11,6 +11,7 @@ from handbench.methods.parts.folding import fold, use_products
 from handbench.methods.parts.mobile_fast import quicken
 from handbench.methods.parts.spiral import SpiralConv
 
+PORTION = 8  # pictures
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -37,6 +38,7 @@ def fast(method: Network) -> Network:
                 setattr(part, name, Spiral(child))
             elif isinstance(child, nn.ReLU):
                 child.inplace = True
+    made.backbone = Portions(backbone)
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -64,6 +66,20 @@ class Spiral(nn.Module):
         y = y.view(vertices, batch, self.length, self.leaving).transpose(1, 2)
         y = y.reshape(vertices * self.length, batch * self.leaving)
         return (self.gather.matrix() @ y).view(-1, batch, self.leaving).add_(self.bias)
+
+
+class Portions(nn.Module):
+    """The backbone on a few pictures at a time: on a CPU their maps then stay in its caches."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        if len(image) <= PORTION or image.device.type != "cpu":
+            return self.backbone(image)
+        found = zip(*(self.backbone(part) for part in image.split(PORTION)))
+        return tuple(None if parts[0] is None else torch.cat(parts) for parts in found)
 
 
 class Tokens(nn.Module):
