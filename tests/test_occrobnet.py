@@ -260,6 +260,8 @@ def test_a_variant_holds_on_all_data():
     for data in ("synthetic", "interhand26m", "ho3d_v3"):
         chosen = recipe.make("occrobnet", "no_sigmoid_2_5d", data=data)
         assert recipe.method_options(chosen)["output"] == "2.5d"
+    chosen = recipe.make("occrobnet", overrides=["weights={heatmaps = 5.0, hands = 0}"])
+    assert recipe.from_toml(recipe.to_toml(chosen)) == chosen
     chosen = recipe.make("occrobnet", "full", data="interhand26m")
     assert recipe.method_options(chosen)["output"] == "2.5d"
     assert recipe.method_options(chosen)["hands"] == 2
