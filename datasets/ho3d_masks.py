@@ -114,8 +114,10 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     if width * SIZE[1] != height * SIZE[0]:
         raise Skip(f"mask is {width} x {height}, of another shape than the picture")
-    bright = (image > BRIGHT) & (image == image.max(-1, keepdims=True))
-    return (bright[..., 2] + 2 * bright[..., 1] + 4 * bright[..., 0]).astype(np.uint8)
+    blue, green, red = cv2.split(image)
+    most = np.maximum(np.maximum(np.maximum(blue, green), red), BRIGHT + 1)
+    red_bit, green_bit, blue_bit = ((one == most).astype(np.uint8) for one in (red, green, blue))
+    return red_bit | green_bit << 1 | blue_bit << 2
 
 
 def learn_sides(samples: Iterable[tuple[NDArray, NDArray, NDArray]]) -> Palette:
