@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.checking.check import FAIL, NONE, OK, WARN, Check
+from handbench.checking.check import FAIL, NONE, OK, WARN, Check, percent
 from handbench.checking.hands import INSIDE, SplitHands
 from handbench.schema import SIDES
 from handbench.scoring.stats import FEWEST_CLUSTERS
@@ -150,7 +150,7 @@ def inside(hands: SplitHands) -> Check:
     wrong = known & ((said & (beyond > EDGE_PX)) | (~said & (beyond < -EDGE_PX)))
     share = float(wrong.sum() / max(known.sum(), 1))
     outside = float((beyond[known] > 0).mean()) if known.any() else float("nan")
-    told = f"{share:.2%} of flags differ; {outside:.1%} of joints lie outside"
+    told = f"{percent(share)} of flags differ; {percent(outside)} of joints lie outside"
     state = OK if share == 0 else WARN if share <= 0.01 else FAIL
     return Check("joints in the image", state, told, "the flag is that of joints_px")
 

@@ -29,7 +29,8 @@ NOTES = (
 )
 STYLE = (
     "<style>td.fail,td.warn{font-weight:700}td.fail{color:#b3261e}td.warn{color:#8a5a00}"
-    "table.checks td{text-align:left;white-space:normal;vertical-align:top}"
+    "table.checks td,table.checks th{text-align:left;vertical-align:top}"
+    "table.checks td{white-space:normal}"
     "@media(prefers-color-scheme:dark){td.fail{color:#ff8a80}td.warn{color:#ffcc80}}</style>"
 )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from handbench.checking.coverage import WITHIN_DEG, Coverage
 from handbench.checking.occlusion import Occlusion
@@ -16,6 +17,7 @@ from handbench.showing.canvas import COLOURS, canvas, decorate, save, style
 PARTS = (*FINGERS, "hand")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "***")
 MOST_FRAMES = 60
+ACROSS = 4  # panels in a row
 
 
 def draw(
@@ -54,21 +56,24 @@ def finger_rates(found: Sequence[Occlusion], folder: Path) -> list[Path]:
 
 def hidden_together(found: Sequence[Occlusion], folder: Path, rule: str) -> list[Path]:
     """Of the hands with one finger hidden, the share in which another one is, too."""
-    figure, axes = canvas(len(found), 1, (2.6 * len(found) + 0.8, 2.9))
+    figure, axes = _panels(len(found), 2.5)
     rows = []
     for axis, each in zip(axes, found):
         shares = each.together[rule]
         image = axis.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100)
         for (i, j), value in np.ndenumerate(shares):
-            ink = "black" if value > 0.55 else "white"
+            ink = "white" if value <= 0.55 else "black"
             text = "–" if np.isnan(value) else f"{100 * value:.0f}"
             axis.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
             rows.append((each.name, rule, FINGERS[i], FINGERS[j], value))
         axis.set_xticks(range(5), FINGERS, rotation=45)
         axis.set_yticks(range(5), FINGERS)
-        decorate(axis, each.name, "is hidden too (%)", "hidden", unit=False)
+        decorate(axis, each.name, "", "hidden" if axis in axes[::ACROSS] else "", unit=False)
+        axis.set_facecolor("#dddddd")
         axis.grid(False)
-    figure.colorbar(image, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("is hidden too (%)", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     data = pd.DataFrame(rows, columns=["split", "rule", "hidden", "hidden_too", "share"])
     return save(figure, folder / "hidden_together", data)
 
@@ -98,7 +103,7 @@ def levels(found: Sequence[Occlusion], folder: Path) -> list[Path]:
 
 def causes(found: Sequence[Occlusion], folder: Path) -> list[Path]:
     """What hides the fingers that the released rule calls hidden, stacked to 100 %."""
-    figure, axes = canvas(len(found), 1, (2.6 * len(found) + 1.2, 3.2))
+    figure, axes = _panels(len(found), 2.7)
     rows = []
     drawn = [k for k in found[0].causes if any(each.causes[k].any() for each in found)]
     for axis, each in zip(axes, found):
@@ -121,7 +126,8 @@ def causes(found: Sequence[Occlusion], folder: Path) -> list[Path]:
             rows += [(each.name, cause, f, int(n)) for f, n in zip(FINGERS, counts)]
         axis.set_xticks(range(5), FINGERS, rotation=45)
         axis.set_ylim(0, 100)
-        decorate(axis, each.name, "", "of hidden fingers (%)", unit=False)
+        y = "of hidden fingers (%)" if axis in axes[::ACROSS] else ""
+        decorate(axis, each.name, "", y, unit=False)
     _legend(figure, axes[0])
     data = pd.DataFrame(rows, columns=["split", "cause", "finger", "hidden_fingers"])
     return save(figure, folder / "causes", data)
@@ -176,6 +182,15 @@ def rotation_coverage(coverages: Sequence[Coverage], folder: Path) -> list[Path]
     return save(figure, folder / "rotation_coverage", pd.DataFrame(data))
 
 
+def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """So many panels in rows of ACROSS; what is left over in the last row stays empty."""
+    across, rows = min(count, ACROSS), -(-count // ACROSS)
+    figure, axes = canvas(across, rows, (2.4 * across + 1.2, height * rows + 0.4))
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    return figure, axes[:count]
+
+
 def _bars(axis: Axes, values: np.ndarray, index: int, count: int, name: str) -> None:
     """One split's bars beside those of the others."""
     width = 0.8 / count
@@ -191,8 +206,6 @@ def _bars(axis: Axes, values: np.ndarray, index: int, count: int, name: str) -> 
     )
 
 
-def _legend(figure: object, axis: Axes) -> None:
+def _legend(figure: Figure, axis: Axes) -> None:
     handles, names = axis.get_legend_handles_labels()
-    figure.legend(  # type: ignore[attr-defined]
-        handles, names, loc="outside lower center", ncols=4, fontsize=7, frameon=False
-    )
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=7, frameon=False)

@@ -81,7 +81,14 @@ def long_table(found: Sequence[Occlusion], coverages: Sequence[Coverage]) -> pd.
 
 def rows_of_shares(found: Sequence[Occlusion]) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of text: hidden shares by rule, and hands by level."""
-    heading = ["split", "hands", "labelled", "rule", *PARTS, *(f"{name} %" for name in LEVELS)]
+    heading = [
+        "split",
+        "hands",
+        "labelled",
+        "rule",
+        *PARTS,
+        *(f"level {name} %" for name in LEVELS),
+    ]
     rows = []
     for each in found:
         levels = [percent(n / max(each.labelled, 1)) for n in each.levels]
