@@ -193,7 +193,9 @@ def watch(layers: list[nn.Module]) -> list[float]:
 
 
 def published(recipe: recipes.Recipe) -> list[dict[str, str]]:
-    """Printed frames per second of this variant, with the conditions printed beside them."""
+    """Printed frames per second of this variant at full size, with the conditions beside them."""
+    if recipe.preset != "paper":
+        return []
     wanted = f"{recipe.method}/{recipe.variant}"
     return [
         {

@@ -95,7 +95,7 @@ class KeypointGraph(nn.Module):
             matrix = scale[:, None] * linear.weight.double()
             bias = matrix @ bias + scale * linear.bias.double() + shift
             weight = matrix @ weight
-        whole = nn.Linear(*weight.shape[::-1]).to(self.cl[0].weight)
+        whole = nn.Linear(*weight.shape[::-1]).to(self.cl[0].weight).requires_grad_(False)
         whole.weight.copy_(weight)
         whole.bias.copy_(bias)
         return nn.Sequential(whole, nn.Unflatten(2, (self.side, self.side)))
