@@ -11,6 +11,7 @@ import numpy as np
 from handbench import files
 from handbench.console import say
 from handbench.datasets import ycb
+from handbench.datasets.dexycb_hands import cameras_differ_mm
 from handbench.datasets.ho3d_files import SIZE, Meta, read_cameras, read_image, read_meta
 from handbench.datasets.ho3d_hands import object_mesh, object_record
 from handbench.datasets.ho3d_lists import OFFICIAL, Line, clips, moment, read_list
@@ -21,6 +22,7 @@ from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
 
 SPLITS = ("train", "evaluation")
+CAMERAS_MM = 10.0  # poses were fitted in all views at once
 
 
 class ListedReader:
@@ -239,6 +241,16 @@ class ListedReader:
     def hands(self) -> tuple[Hand, Hand]:
         """Right and left model of the meshes; the open hands where there are none."""
         return self.hand_models or (Hand.open("right"), Hand.open("left"))
+
+    def summary(self, columns: Any) -> dict[str, Any]:
+        """Measured on the prepared columns: whether calibration says where the cameras stand."""
+        differ = cameras_differ_mm(columns)
+        if differ > CAMERAS_MM:
+            say(
+                f"{self.name}/{self.split}: cameras see the same wrist {differ:.0f} mm from each "
+                f"other; expected less than {CAMERAS_MM:g}: T_world_camera cannot be trusted"
+            )
+        return {"cameras_differ_mm": differ} if differ == differ else {}
 
     def objects(self) -> dict[str, Any]:
         """Name -> source, diameter, hull and symmetries, for models that are there."""
