@@ -118,7 +118,7 @@ DOWNLOADS: dict[str, tuple[Piece, ...]] = {
         Piece("evaluation", ("evaluation/rgb",), "FreiHAND_pub_v2.zip", _FREIHAND, needed=False),
         Piece(
             "evaluation truth",
-            ("evaluation_xyz.json", "evaluation_verts.json"),
+            ("evaluation_[vx]*.json", "FreiHAND_pub_v2_eval/evaluation_[vx]*.json"),
             "FreiHAND_pub_v2_eval.zip",
             _FREIHAND,
             2,

@@ -20,7 +20,7 @@ def encode_grey(picture: NDArray[np.uint8]) -> bytes:
     rows = np.zeros((height, width + 1), np.uint8)  # each row begins with its filter: 0, none
     rows[:, 1:] = picture
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = zlib.compress(rows, EFFORT)
+    data = zlib.compress(rows.tobytes(), EFFORT)
     return SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
