@@ -29,7 +29,6 @@ from handbench.datasets.ho3d_masks import (
     LEFT,
     RIGHT,
     Masks,
-    encode,
     learn_sides,
     read_colours,
     visible_box,
@@ -38,6 +37,7 @@ from handbench.datasets.ho3d_reader import ListedReader
 from handbench.datasets.jpeg import Skip
 from handbench.datasets.trees import hands_of_tree
 from handbench.hand import Hand
+from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh, SequencePlan
 from handbench.scoring.mssd import KYPT_H2O3D
 
@@ -156,7 +156,7 @@ class H2O3D(ListedReader):
         found: dict[str, Any] = {"K": K, "segmentation": None, "meshes": ()}
         codes = None if self.masks is None else self.masks.read(sequence, number)
         if codes is not None:
-            found["segmentation"] = encode(codes)
+            found["segmentation"] = encode_grey(codes)
         if self.split == "evaluation":
             for side in SIDES:
                 wrist = meta.array(f"{side}HandJoints3D", 3)

@@ -23,10 +23,11 @@ from handbench.datasets.ho3d_hands import (
     wrist_record,
 )
 from handbench.datasets.ho3d_lists import LISTS, Line, subject_of, take_of
-from handbench.datasets.ho3d_masks import PALETTES, RIGHT, Masks, encode, visible_box
+from handbench.datasets.ho3d_masks import PALETTES, RIGHT, Masks, visible_box
 from handbench.datasets.ho3d_reader import ListedReader
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError, UnknownName
+from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh
 from handbench.scoring.mssd import KYPT_HO3D
 
@@ -103,7 +104,7 @@ class HO3D(ListedReader):
         if self.masks is not None and codes is not None:
             self.masks.check(codes, record.joints_px, str(self.masks.path(sequence, number)))
             record = replace(record, box_visible_px=visible_box(codes, RIGHT))
-            found["segmentation"] = encode(codes)
+            found["segmentation"] = encode_grey(codes)
         told = {"subject": subject_of(shape), "extra": {"loaders_keep": keep}}
         return {**found, "right": record, **told}
 

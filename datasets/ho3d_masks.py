@@ -18,7 +18,6 @@ from handbench.datasets.dexycb_files import HAND
 from handbench.datasets.ho3d_files import SIZE
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError
-from handbench.png import encode_grey
 
 BACKGROUND, RIGHT, LEFT, OBJECT, ANY_HAND = range(5)  # of a segmentation as prepared
 NONE = -1  # a colour that no mask should have
@@ -146,11 +145,6 @@ def learn_sides(samples: Iterable[tuple[NDArray, NDArray, NDArray]]) -> Palette:
 def visible_box(codes: NDArray[np.uint8], code: int) -> NDArray[np.float32] | None:
     """x y w h around the pixels that show a hand, pixel areas included; None without any."""
     return dexycb_hands.visible_box(np.where(codes == code, HAND, 0).astype(np.uint8))
-
-
-def encode(codes: NDArray[np.uint8]) -> bytes:
-    """The PNG that is stored."""
-    return encode_grey(codes)
 
 
 def _under(values: NDArray, pixels: NDArray) -> NDArray:
