@@ -255,6 +255,11 @@ def test_a_video_gives_what_batches_give_and_the_quick_form_too(hand):
     many = {"image": torch.cat([video, video])}
     for name, value in single.for_inference()(many).items():
         assert torch.allclose(value, single(many)[name], atol=5e-6), name
+    for variant in ("baseline", "multi_frame_concat"):
+        other = fill(make(hand, "h2onet", variant))
+        batch = {"image": frames_of(64) if other.frames > 1 else video}
+        made, quick = other(batch), other.for_inference()(batch)
+        assert torch.allclose(made["verts_m"], quick["verts_m"], atol=1e-5), variant
     for wrong in (single, make(hand, "h2onet", "multi_frame_true_occlusion")):
         with pytest.raises(HandbenchError, match="only an H2ONet that sees several frames"):
             wrong.stream()

@@ -1,7 +1,7 @@
 """H2ONet as it is asked, not trained: the same function with fewer and larger operations."""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -23,14 +23,14 @@ def fast(method: Network) -> Network:
     space-to-depth with the 1x1 convolution behind it is one 2x2 convolution of stride 2. Spiral
     weights stand as the product wants them; what is never called is left out.
     """
-    made = copy.deepcopy(method).eval().requires_grad_(False)
+    made: Any = copy.deepcopy(method).eval().requires_grad_(False)
     fold(made)
     backbone = made.backbone
     backbone.thrink[0] = unshuffled(backbone.thrink[0], backbone.reorg.downscale_factor)
     backbone.reorg = nn.Identity()
     quicken(backbone)
     use_products(made)
-    if method.dual:
+    if made.dual:
         made.decoder3d.rot_reg.conv_block = Tokens(made.decoder3d.rot_reg.conv_block)
     for part in list(made.modules()):
         for name, child in list(part.named_children()):
@@ -39,7 +39,7 @@ def fast(method: Network) -> Network:
             elif isinstance(child, nn.ReLU):
                 child.inplace = True
     made.backbone = Portions(backbone)
-    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return made.to(memory_format=torch.channels_last)
 
 
 def unshuffled(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
