@@ -35,7 +35,12 @@ from handbench.cli.options import read_shard, torch_options
 @click.option(
     "--backbone", type=click.Path(dir_okay=False), help="Weights the backbone starts from."
 )
-@click.option("--start", metavar="RUN", help="A run of the method that all weights start from.")
+@click.option(
+    "--start",
+    "--init-from",
+    metavar="RUN",
+    help="A run of the method that all weights start from, on any data.",
+)
 @click.option("--label", help="Ends the run folder's name: one recipe beside another.")
 @torch_options
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network (torch.compile).")
@@ -83,7 +88,7 @@ def train(
     from handbench import files, registry
     from handbench.console import say
     from handbench.hand_layer import choose
-    from handbench.training import curves, distributed, recipe, runs, sweep
+    from handbench.training import distributed, recipe, runs, sweep
     from handbench.training.train import train as run_training
 
     choose(hand_layer)
@@ -111,6 +116,8 @@ def train(
             tensorboard=tensorboard,
         )
         if distributed.team().first:
+            from handbench.training import curves  # draws: not before there is something to draw
+
             curves.keep(run)
         click.echo(run.path)
         return run
