@@ -8,8 +8,21 @@ import click
 
 from handbench.cli.options import read_shard
 
+FORCE = ("all", "labels")
 
-@click.command()
+
+class Prepare(click.Command):
+    """Lets --force stand alone before NAME: what follows is its value only when it is one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        after = [*args[1:], ""]
+        alone = [a == "--force" and b not in FORCE for a, b in zip(args, after)]
+        return super().parse_args(
+            ctx, ["--force=all" if bare else a for a, bare in zip(args, alone)]
+        )
+
+
+@click.command(cls=Prepare)
 @click.argument("name")
 @click.option(
     "--split", "splits", multiple=True, metavar="SPLIT", help="May be repeated.  [default: all]"
@@ -37,7 +50,7 @@ from handbench.cli.options import read_shard
 @click.option("--dry-run", is_flag=True, help="Say rows, bytes and hours; write nothing.")
 @click.option(
     "--force",
-    type=click.Choice(["all", "labels"]),
+    type=click.Choice(FORCE),
     is_flag=False,
     flag_value="all",
     help="Make anew what is there: all (the default), or all but the stored pictures.",
