@@ -34,7 +34,8 @@ TINY: dict[str, Any] = {
     "bins": 64,
     "decode": "mean",
     "candidates": "joints",
-    "points_end": 500,
+    "points_end": 150,
+    "overview": True,
     "short": True,
 }
 START = 0.1  # of the untrained heatmap head: maps begin near 0 everywhere
