@@ -21,7 +21,8 @@ HAND_CLASSES = {"right": (1, 4), "left": (2, 4)}
 def boxes(hands: SplitHands) -> Check:
     """Joints inside the image lie in their box, a little enlarged."""
     box, pixels = hands["box_px"].astype(np.float64), hands["joints_px"].astype(np.float64)
-    seen = hands.valid & ((hands["joints_valid"] & INSIDE) > 0) & np.isfinite(box).all(1)[:, None]
+    boxed = np.asarray(np.isfinite(box).all(1))
+    seen = hands.valid & ((hands["joints_valid"] & INSIDE) > 0) & boxed[:, None]
     expected = "95 % of joints or more"
     if not seen.any():
         return Check("joints in boxes", NONE, "no box with joints inside the image", expected)
@@ -29,7 +30,7 @@ def boxes(hands: SplitHands) -> Check:
     low, high = box[:, None, :2] - margin, box[:, None, :2] + box[:, None, 2:] + margin
     inside = ((pixels >= low) & (pixels <= high)).all(-1)
     share = float(inside[seen].mean())
-    without = 1 - float(np.isfinite(box).all(1).mean())
+    without = 1 - float(boxed.mean())
     told = f"{percent(share)} of joints"
     told += f"; {percent(without)} of hands have no box" if without else ""
     return Check("joints in boxes", verdict(share, 0.95, 0.8), told, expected)

@@ -145,11 +145,12 @@ DRAWERS: tuple[tuple[Condition, Callable[[Sequence[Result], Path], list[Path]]],
 
 
 def all_of(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Every figure that the results of one split can fill; other box sources in their own."""
+    """Every figure that the results of one split can fill; of further box sources PCK alone."""
     written = []
-    for group in map(pooled, by_boxes(results)):
+    for number, group in enumerate(map(pooled, by_boxes(results))):
         if is_controlled(group):
             written += error_over_occlusion(group, folder)
         else:
-            written += [p for fits, draw in DRAWERS if fits(group) for p in draw(group, folder)]
+            drawers = DRAWERS[: 1 if number else None]
+            written += [p for fits, draw in drawers if fits(group) for p in draw(group, folder)]
     return written

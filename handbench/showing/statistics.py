@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from handbench.checking.coverage import WITHIN_DEG, Coverage
 from handbench.checking.occlusion import Occlusion
@@ -83,7 +84,7 @@ def levels(found: Sequence[Occlusion], folder: Path) -> list[Path]:
     figure, axes = canvas(3, 1, (10.2, 3.1))
     rows = []
     for k, each in enumerate(found):
-        panels = [("level", LEVELS, each.levels)]
+        panels: list[tuple[str, tuple[str, ...], NDArray]] = [("level", LEVELS, each.levels)]
         panels += [
             (f"hidden fingers, {rule}", tuple("012345"), each.fingers_hidden[rule])
             for rule in RULES

@@ -113,13 +113,17 @@ BUILDERS: tuple[tuple[Condition, Builder], ...] = (
 
 
 def all_of(results: Sequence[Result], mixed: bool = False) -> list[Table]:
-    """Every table that the results of one split can fill; other box sources in their own tables."""
+    """Every table that the results of one split can fill.
+
+    Further box sources have a comparison of their own, and stand beside the first in one table.
+    """
     made = []
-    for group in map(pooled, by_boxes(results, mixed)):
+    for number, group in enumerate(map(pooled, by_boxes(results, mixed))):
         if is_controlled(group):
             made.append(controlled(group, mixed=mixed))
         else:
-            made += [build(group, mixed=mixed) for fits, build in BUILDERS if fits(group)]
+            builders = BUILDERS[: 1 if number else None]
+            made += [build(group, mixed=mixed) for fits, build in builders if fits(group)]
     return made + ([boxes.beside(results, mixed=mixed)] if boxes.several(results) else [])
 
 
