@@ -28,10 +28,17 @@ _HO3D = "https://github.com/shreyashampali/ho3d (links to the archives)"
 _INTERHAND = "https://mks0601.github.io/InterHand2.6M/"
 _FREIHAND = "https://lmb.informatik.uni-freiburg.de/resources/datasets/FreihandDataset.en.html"
 _FPHA = "https://guiggh.github.io/publications/first-person-hands/ (licence form)"
+_YCB = Piece(
+    "object models",
+    ("models/*/textured_simple.obj",),
+    "YCB-Video models",
+    "https://rse-lab.cs.washington.edu/projects/posecnn/",
+    needed=False,
+)
 
 
 def _ho3d(ending: str, masks: str) -> tuple[Piece, ...]:
-    release = f"HO3D_v{ending}"
+    release, unpacked = f"HO3D_v{ending}", "*segmentations_rendered"
     return (
         Piece("lists", ("train.txt", "evaluation.txt"), release, _HO3D, 2),
         Piece("train pictures", ("train/*/rgb",), release, _HO3D, 55),
@@ -46,8 +53,9 @@ def _ho3d(ending: str, masks: str) -> tuple[Piece, ...]:
             2,
             needed=False,
         ),
-        Piece("masks", ("train/*/seg",), masks, _HO3D, 55, needed=False),
+        Piece("masks", ("train/*/seg", f"{unpacked}/train/*/seg"), masks, _HO3D, 55, needed=False),
         Piece("calibration", ("calibration/*",), release, _HO3D, needed=False),
+        _YCB,
     )
 
 
@@ -77,13 +85,7 @@ DOWNLOADS: dict[str, tuple[Piece, ...]] = {
         Piece("train", ("train/*/meta",), "h2o3d_v1.zip", _HO3D),
         Piece("masks", ("train/*/segr",), "h2o3d_v1.zip", _HO3D, needed=False),
         Piece("evaluation", ("evaluation/*/meta",), "h2o3d_v1.zip", _HO3D, needed=False),
-        Piece(
-            "object models",
-            ("models/*/textured_simple.obj",),
-            "YCB-Video models",
-            "https://rse-lab.cs.washington.edu/projects/posecnn/",
-            needed=False,
-        ),
+        _YCB,
     ),
     "interhand26m": (
         Piece(

@@ -7,6 +7,7 @@ from typing import Any
 from handbench import registry
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check
 from handbench.datasets.downloads import DOWNLOADS, Piece
+from handbench.datasets.trees import page
 from handbench.errors import HandbenchError
 
 
@@ -51,7 +52,7 @@ def _split(reader_class: Any, split: str, root: Path, options: Mapping[str, Any]
         plan = reader.plan()
         found = reader.attributes()
     except HandbenchError as error:
-        return Check(split, FAIL, str(error), f"docs/datasets/{reader_class.name}.md")
+        return Check(split, FAIL, str(error), page(reader_class.name))
     rows = sum(each.rows for each in plan)
     missing, expected = int(found.get("missing", 0)), int(found.get("expected", -1))
     published = int(found.get("official_rows", -1))
