@@ -65,9 +65,8 @@ def _everything(lines: list[Line]) -> list[Line]:
 
 def _validation(lines: list[Line]) -> list[Line]:
     """Every 20th of the sorted lines, from the first on."""
-    return sorted(lines, key=lambda each: (each.sequence + "/").encode() + b"%04d" % each.frame)[
-        ::EVERY
-    ]
+    ordered = sorted(lines, key=lambda each: f"{each.sequence}/{each.frame:04d}".encode())
+    return ordered[::EVERY]
 
 
 def _without_validation(lines: list[Line]) -> list[Line]:
