@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from report import main
 
-NAMES = ("hand_layer", "prepare", "loading", "training", "evaluation")
+NAMES = ("hand_layer", "prepare", "loading", "training", "networks", "evaluation")
 
 
 def run() -> list[dict]:
