@@ -8,6 +8,7 @@ import numpy as np
 from handbench.errors import HandbenchError
 from handbench.protocol import EVALUATION_CONDITIONS, differences
 from handbench.result import Result
+from handbench.scoring.stats import FEWEST_CLUSTERS
 
 TIERS = ("RGB", "RGB frames", "RGB + 2D pose", "oracle")
 MAIN_BOXES = "visible_mask"  # tables of other boxes say so in their name
@@ -88,9 +89,12 @@ def check(results: Sequence[Result], mixed: bool) -> list[str]:
 
 def notes(results: Sequence[Result], mixed: bool) -> list[str]:
     """What stands below every table: what differs, what brackets mean, tiny presets."""
+    recordings = max(len(np.unique(each.per_sample["recording"])) for each in results)
+    few = f"no interval: {recordings} recordings known, {FEWEST_CLUSTERS} are needed"
+    interval = INTERVAL_NOTE if recordings >= FEWEST_CLUSTERS else few
     presets = {each.provenance["predictions"].get("preset") for each in results}
     tiny = [TINY_NOTE] if "tiny" in presets else []
-    return [*check(results, mixed), INTERVAL_NOTE, *tiny]
+    return [*check(results, mixed), interval, *tiny]
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:
