@@ -22,11 +22,11 @@ def draw(run: Run) -> Path:
         data = pd.read_csv(run.log)
     except (FileNotFoundError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{run.log} holds nothing to draw: train the run first") from error
-    figure, (loss, error, rate, speed) = canvas(2, 2, (9.6, 5.6))
-    terms = [name for name in data if name not in NOT_TERMS]
+    figure, (loss, accuracy, rate, speed) = canvas(2, 2, (9.6, 5.6))
+    terms = [str(name) for name in data if name not in NOT_TERMS]
     _lines(loss, data, ["loss", *(terms if len(terms) > 1 else [])], "loss and its terms")
     loss.set_yscale("log")
-    _lines(error, data, ["val_mpjpe_mm"], "validation MPJPE (mm)", "o")
+    _lines(accuracy, data, ["val_mpjpe_mm"], "validation MPJPE (mm)", "o")
     _lines(rate, data, ["lr"], "learning rate")
     _lines(speed, data, ["samples_per_s"], "samples / s")
     speed.set_ylim(bottom=0)

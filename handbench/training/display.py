@@ -36,7 +36,7 @@ def live(name: str, step: int, total: int) -> Iterator[Callable[[dict[str, Any]]
         TimeRemainingColumn(),
     )
     task = bar.add_task(name, total=total, completed=step, rate="")
-    below = Text("", no_wrap=True, overflow="ellipsis", style="dim")
+    below = Text("", style="dim")
     validated = ""
     with Live(Group(bar, below), console=Console(stderr=True), refresh_per_second=4):
 

@@ -70,7 +70,9 @@ def following(
 
         def note(row: dict[str, Any]) -> None:
             log.add(row)
-            for name, value in row.items() if board else ():
+            if board is None:
+                return
+            for name, value in row.items():
                 if name != "step" and value != "":
                     board.add_scalar(name, value, row["step"])
 

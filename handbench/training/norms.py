@@ -71,8 +71,9 @@ class _Shared(_BatchNorm):
 
     @torch.no_grad()
     def _note(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        if not self.track_running_stats:
+        if self.running_mean is None or self.running_var is None:
             return
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         share: Any = self.momentum
         share = 1 / float(self.num_batches_tracked) if share is None else share

@@ -56,7 +56,7 @@ def is_video(path: Path) -> bool:
 def read(path: Path) -> NDArray[np.uint8]:
     """A picture (h,w,3) RGB, upright. Raises DataError when it is none."""
     encoded = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if len(encoded) else None
+    image: Any = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if len(encoded) else None
     if image is None:
         raise DataError(f"{path} is no picture that can be read: is it whole?")
     return image
@@ -72,7 +72,7 @@ def video(path: Path) -> tuple[float, Iterator[NDArray[np.uint8]]]:
     rate = capture.get(cv2.CAP_PROP_FPS)
 
     def frames() -> Iterator[NDArray[np.uint8]]:
-        going, frame = True, first
+        going, frame = True, first  # type: bool, Any
         while going:
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             going, frame = capture.read()

@@ -131,6 +131,8 @@ class Trainer:
         note_every = max(1, min(50, self.total // 100))
         began = noted = saved = time.monotonic()
         noted_step, told = self.step, ""
+        if self.average and not self.step:
+            self.average.reset()  # weights may have come from a file since
         self.objective = self._spread()
         norms.hold(self.method, self.recipe.batch_norm)
         with (
