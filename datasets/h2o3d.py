@@ -82,7 +82,7 @@ class H2O3D(ListedReader):
         found = hands_of_tree(self.raw, fix_left_shape=self.left_shape == "corrected")
         if found is None or self.left_shape != "negated":
             return found
-        return found[0], replace(found[1], shapedirs=-found[1].shapedirs)
+        return found[0], found[1].negated()
 
     def _read_plan(self) -> list[SequencePlan]:
         plans = super()._read_plan()

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from handbench import files, frames, skinning
 from handbench.errors import DataError, ShapeError
+from handbench.mesh.boundary import boundary_loop, face_parts
 
 PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
 JOINT_PART = np.array([0, 2, 2, 2, 3, 3, 3, 5, 5, 5, 4, 4, 4, 1, 1, 1], dtype=np.int8)
@@ -32,6 +33,8 @@ SHAPES = {
     "hands_mean": (45,),
     "hands_components": (None, 45),
 }
+# What a left hand's sha256 ends in when its shapes are not those of the file.
+CORRECTED, NEGATED = "+corrected", "+negated"
 BLOCK = 256  # hands posed at once: keeps the working set in the cache
 
 
@@ -77,12 +80,14 @@ class Hand:
 
         The side is read off the file's name. In MANO_LEFT.pkl as released the x components of
         shapedirs have the right hand's sign; fix_left_shape=True negates them, unless a
-        MANO_RIGHT.pkl beside it shows that this file has been corrected before.
+        MANO_RIGHT.pkl beside it shows that this file has been corrected before; sha256 then ends
+        in CORRECTED, so that a split says which left hand it was made with.
         Raises DataError when the file is missing, is no hand model or asks for other code.
         """
         path = Path(path)
         arrays = _read_mano(path)
         is_left = "left" in path.name.lower()
+        changed = ""
         if fix_left_shape:
             if not is_left:
                 raise DataError(f"{path} is not a left hand: fix_left_shape is for MANO_LEFT.pkl")
@@ -93,11 +98,12 @@ class Hand:
                 arrays["shapedirs"] = frames.mirror_points(
                     np.swapaxes(arrays["shapedirs"], 1, 2)
                 ).swapaxes(1, 2)
+                changed = CORRECTED
         try:
             hand = cls.from_arrays(**arrays, is_left=is_left)
         except ShapeError as error:
             raise DataError(f"{path}: {error}") from error
-        return replace(hand, kind="mano", sha256=files.sha256(path))
+        return replace(hand, kind="mano", sha256=files.sha256(path) + changed)
 
     @classmethod
     def from_arrays(
@@ -139,7 +145,7 @@ class Hand:
         return cls(
             **arrays,
             vertex_part=vertex_part,
-            face_part=_face_parts(vertex_part[arrays["faces"]]),
+            face_part=face_parts(vertex_part[arrays["faces"]]),
             tip_ids=np.array(MANO_TIP_IDS[is_left]),
             wrist_loop=boundary_loop(arrays["faces"]),
             joint_axes=None,
@@ -148,6 +154,10 @@ class Hand:
             kind="arrays",
             sha256=_digest(arrays),
         )
+
+    def negated(self) -> "Hand":
+        """The hand whose shapes point the other way, as HO-3D's setup script makes its left one."""
+        return replace(self, shapedirs=-self.shapedirs, sha256=self.sha256 + NEGATED)
 
     def mirrored(self) -> "Hand":
         """The hand of the other side: its geometry mirrored in x = 0, tips and parts kept.
@@ -255,35 +265,20 @@ def _models_of(made_with: str, folder: Path | None) -> tuple[Hand, Hand] | None:
         return Hand.open("right"), Hand.open("left")
     if folder is None:
         return None
-    right = default_hand("right")
-    return (right, default_hand("left")) if right.sha256 in made_with else None
+    right, left = default_hand("right"), default_hand("left")
+    if right.sha256 not in made_with:
+        return None
+    if left.sha256 + CORRECTED in made_with:
+        left = default_hand("left", fix_left_shape=True)
+    elif left.sha256 + NEGATED in made_with:
+        left = left.negated()
+    return right, left
 
 
 def has_left_shape_fault(left: NDArray, right: NDArray) -> bool:
     """Whether the left shapedirs (778, 3, 10) repeat the right's x instead of its mirror image."""
     left, right = left[:, 0], right[:, 0]
     return bool(np.abs(left - right).sum() < np.abs(left + right).sum())
-
-
-def boundary_loop(faces: NDArray) -> NDArray:
-    """The open edge of a mesh as one loop of vertices; empty when there is not exactly one.
-
-    Ordered so that triangles (loop[i - 1], loop[i], centre) close the mesh facing outwards.
-    """
-    edges = {(int(f[i]), int(f[i - 2])) for f in faces for i in range(3)}
-    after = {b: a for a, b in edges if (b, a) not in edges}
-    if not after:
-        return np.empty(0, np.int64)
-    loop = [min(after)]
-    while (following := after.get(loop[-1])) is not None and following not in loop:
-        loop.append(following)
-    return np.array(loop if len(loop) == len(after) else [], np.int64)
-
-
-def _face_parts(parts: NDArray) -> NDArray:
-    """Part of each face: that of two of its vertices, else of its second one."""
-    first = (parts[:, 0] == parts[:, 1]) | (parts[:, 0] == parts[:, 2])
-    return np.where(first, parts[:, 0], parts[:, 1])
 
 
 @lru_cache(maxsize=1)

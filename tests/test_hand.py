@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from handbench import frames
 from handbench.errors import DataError, ShapeError
-from handbench.hand import PARENTS, Hand, boundary_loop, default_hand, has_left_shape_fault
+from handbench.hand import PARENTS, Hand, default_hand, has_left_shape_fault, models_of
+from handbench.mesh.boundary import boundary_loop
 
 
 def pose_by_definition(hand: Hand, pose, shape):
@@ -218,6 +219,10 @@ def test_mano_files_and_the_left_hands_fault(tmp_path, monkeypatch):
     assert has_left_shape_fault(as_released.shapedirs, hand.shapedirs)
     fixed = Hand.load(tmp_path / "MANO_LEFT.pkl", fix_left_shape=True)
     np.testing.assert_array_equal(fixed.shapedirs, faulty["shapedirs"] * [[-1], [1], [1]])
+    for made_with in (as_released, fixed, as_released.negated()):  # a split names its left hand
+        found = models_of(f"{hand.sha256} {made_with.sha256}")
+        np.testing.assert_array_equal(found[1].shapedirs, made_with.shapedirs)
+    assert models_of("of nobody") is None
     with pytest.raises(DataError, match="not a left hand"):
         Hand.load(tmp_path / "MANO_RIGHT.pkl", fix_left_shape=True)
 
