@@ -106,6 +106,30 @@ def test_a_stopped_team_resumes_to_the_same_weights(team, monkeypatch):
     assert not torch.equal(first, second)
 
 
+@pytest.mark.slow
+def test_torchrun_trains_and_predicts_from_the_command_line(tmp_path, small_data, monkeypatch):
+    command = [sys.executable, "-P", "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--standalone", "-m", "handbench"]
+    places = {"HANDBENCH_DATA": str(small_data), "HANDBENCH_RUNS": str(tmp_path / "runs")}
+    options = ["--data", "small", "--device", "cpu", "-o", "box_source=gt_joints"]
+    options += ["--steps", "6", "--batch", "8", "--preset", "tiny"]
+    for words in (["train", "plain", *options], ["predict", "plain", "--device", "cpu"]):
+        done = subprocess.run(
+            [*command, *words],
+            env={**os.environ, **places},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("predictions.h5")
+    assert done.stdout.count("predictions.h5") == 1  # the second process is silent
+    elsewhere(monkeypatch, tmp_path, "runs")
+    run = runs.find("plain")
+    assert checkpoint.read(run.checkpoint)["processes"] == 2
+    assert (run.path / "curves.png").is_file()
+
+
 def test_batches_that_cannot_be_shared_are_one_line(monkeypatch):
     assert share_of(steady("sync", "accumulate=2"), 32, 2) == 2
     with pytest.raises(HandbenchError, match="2 processes x 3 parts: give --batch a multiple of 6"):
