@@ -18,7 +18,7 @@ MANO_PAGE = "https://mano.is.tue.mpg.de"
 
 
 def check_environment() -> Iterator[Check]:
-    for look in (_python, _torch, _hand, _turbojpeg, _data, _runs, _disk):
+    for look in (_python, _torch, hand_model, _turbojpeg, _data, _runs, _disk):
         yield look()
 
 
@@ -41,7 +41,8 @@ def _torch() -> Check:
     return Check("torch", OK, told + "no CUDA: networks run on the CPU")
 
 
-def _hand() -> Check:
+def hand_model() -> Check:
+    """Which hand model is used here, and how to place MANO."""
     folder = files.mano_dir()
     place = f"put MANO_RIGHT.pkl and MANO_LEFT.pkl ({MANO_PAGE}) in a folder, set HANDBENCH_MANO"
     if folder is None:

@@ -17,7 +17,7 @@ from handbench.store import Split, open_split, prepared
 
 THRESHOLD_MM = 3.0
 KINDS = ("train", "training", "val", "test", "evaluation")
-SHOWN = 5
+MOST_NAMES = 1000  # kept of what is shared; the counts are of all
 Names = Mapping[str, int]  # what -> how many images show it
 
 
@@ -145,7 +145,7 @@ def _shared(kind: str, a: Sides, b: Sides) -> Shared:
         of_b=len(second),
         images_a=sum(first[name] for name in both),
         images_b=sum(second[name] for name in both),
-        names=both,
+        names=both[:MOST_NAMES],
     )
 
 
@@ -159,7 +159,7 @@ def _near(a: Sides, b: Sides, threshold_mm: float) -> Shared:
     close = close[np.argsort(distance[close], kind="stable")]
     names = [
         f"{b.hand_name(rows_b[k])} ~ {a.hand_name(rows_a[nearest[k]])} {distance[k]:.2f} mm"
-        for k in close
+        for k in close[:MOST_NAMES]
     ]
     return Shared(
         kind=kind,

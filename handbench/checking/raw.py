@@ -6,6 +6,7 @@ from typing import Any
 
 from handbench import registry
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check
+from handbench.checking.environment import hand_model
 from handbench.datasets.downloads import DOWNLOADS, Piece
 from handbench.datasets.trees import page
 from handbench.errors import HandbenchError
@@ -22,6 +23,7 @@ def check_raw(name: str, raw: str | Path, options: Mapping[str, Any]) -> Iterato
     root = Path(raw).expanduser()
     for piece in getattr(reader_class, "downloads", DOWNLOADS.get(name, ())):
         yield _piece(piece, root)
+    yield hand_model()
     splits = [_split(reader_class, split, root, options) for split in reader_class.splits]
     useless = all(check.verdict == FAIL for check in splits)
     if useless and len({check.measured for check in splits}) == 1:

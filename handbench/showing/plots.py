@@ -36,7 +36,7 @@ def pck_curves(results: Sequence[Result], folder: Path) -> list[Path]:
             axis.plot(limits, curve, **style(index), label=f"{label(each)} ({area:.3f})")
             data[f"{label(each)}, {title}"] = curve
         decorate(axis, f"{title}, joints", "error threshold (mm)", "PCK")
-        axis.legend(title="AUC", fontsize=7, title_fontsize=7, loc="lower right", frameon=False)
+        axis.legend(title="AUC", fontsize=7, title_fontsize=7, loc="best", frameon=False)
     return save(figure, folder / f"{stem(results)}_pck", pd.DataFrame(data))
 
 
