@@ -172,7 +172,9 @@ class HandGCAT(nn.Module):
             self.backbone = ResNetFPN(small, width, channels, laterals)
         else:
             self.inputs = ("joints_crop",)
-        self.KGC = KeypointGraph(cells, graph_layers, graph_order, adjacency, rescale, graph_relu)
+        self.KGC: Any = KeypointGraph(
+            cells, graph_layers, graph_order, adjacency, rescale, graph_relu
+        )
         self.CAT: Any = CrossFusion(
             channels,
             JOINTS,

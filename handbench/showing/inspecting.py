@@ -167,7 +167,8 @@ def scattered(axis: Axes, crop: NDArray, places: NDArray, weights: NDArray, titl
     """Places (K,2) px on the grey crop, as large and bright as their weights."""
     axis.imshow(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cmap="gray", vmin=-80, vmax=300)
     share = weights / (weights.max() or 1.0)
-    axis.scatter(*places.T, s=4 + 50 * share, c=weights, cmap="inferno", edgecolors="w", lw=0.4)
+    x, y = places.T
+    axis.scatter(x, y, s=4 + 50 * share, c=weights, cmap="inferno", edgecolors="w", lw=0.4)
     axis.set_title(f"{title}\n{weights.min():.2g} to {weights.max():.2g}", fontsize=7)
 
 

@@ -23,7 +23,8 @@ class Flat(nn.Module):
 
     def __init__(self, method: Any) -> None:
         super().__init__()
-        self.method, self.names = method, ()
+        self.method = method
+        self.names: tuple[str, ...] = ()
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         out = self.method(dict(zip(self.method.inputs, inputs)))
@@ -134,4 +135,4 @@ def evaluate(path: Path, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
         def _run(self, data, indices, axis=0):  # type: ignore[no-untyped-def]
             return (np.take_along_axis(data, indices, axis),)
 
-    return ReferenceEvaluator(str(path), new_ops=[GatherElements]).run(None, arrays)
+    return list(ReferenceEvaluator(str(path), new_ops=[GatherElements]).run(None, arrays))

@@ -36,11 +36,11 @@ class FoldedAttention(nn.Module):
 
     def keep_gate(self, block: CrossAttention) -> None:
         split = (self.heads, -1)
-        weight, bias = matrix(block.encode_query2), block.encode_query2.bias.detach()
+        weight, bias = matrix(block.encode_query2), bias_of(block.encode_query2)
         self.query2 = nn.Buffer(weight.unflatten(0, split).contiguous())  # (heads,d,C)
         self.query2_bias = nn.Buffer(bias.unflatten(0, split).contiguous())
         self.key2 = nn.Buffer(matrix(block.encode_key2))
-        self.key2_bias = nn.Buffer(block.encode_key2.bias.detach())
+        self.key2_bias = nn.Buffer(bias_of(block.encode_key2))
         self.placed = block.q_embedding is not None and block.k_embedding is not None
         if block.q_embedding is not None and block.k_embedding is not None:
             self.q_tokens = nn.Buffer(block.q_embedding.detach().flatten(2)[0].T.contiguous())
@@ -54,8 +54,8 @@ class FoldedAttention(nn.Module):
         asking, asked = query.flatten(2).mT, key.flatten(2).mT  # tokens (B,N,C)
         q = functional.linear(asking, self.query).add_(self.query_map)
         k, v = functional.linear(asked, self.both).add_(self.both_map).chunk(2, 2)
-        heads = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
-        x = functional.scaled_dot_product_attention(*heads, scale=self.scale)
+        of_q, of_k, of_v = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
+        x = functional.scaled_dot_product_attention(of_q, of_k, of_v, scale=self.scale)
         if self.gate != "none":
             x = x * self.pooled_gate(asking, asked)
         x = x.transpose(1, 2).flatten(2)
@@ -95,7 +95,7 @@ class FoldedChannels(nn.Module):
         )
         self.query_map = nn.Buffer(channel_map(block, "query"))
         self.key_map = nn.Buffer(channel_map(block, "key"))
-        self.value_bias = nn.Buffer(block.encode_value.bias.detach()[:, None].clone())
+        self.value_bias = nn.Buffer(bias_of(block.encode_value)[:, None].clone())
         self.few_queries = block.residual_query or len(self.query) <= len(self.key)
 
     def forward(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -140,10 +140,14 @@ def matrix(conv: nn.Conv2d) -> torch.Tensor:
     return conv.weight.detach().flatten(1).clone()
 
 
+def bias_of(conv: nn.Conv2d) -> torch.Tensor:
+    assert conv.bias is not None
+    return conv.bias.detach()
+
+
 def placed(conv: nn.Conv2d, positions: torch.Tensor | None) -> torch.Tensor:
     """What positions (1,C,s,s) and bias add to the encoded tokens: (N,C), or (1,C) without any."""
-    assert conv.bias is not None
-    bias = conv.bias.detach().double()
+    bias = bias_of(conv).double()
     if positions is None:
         return bias[None].to(conv.weight.dtype)
     tokens = positions.detach().flatten(2)[0].T.double()
@@ -155,4 +159,4 @@ def channel_map(block: ChannelAttention, name: str) -> torch.Tensor:
     conv = getattr(block, f"encode_{name}")
     if block.learned:
         return placed(conv, getattr(block, f"{name[0]}_embedding")).T.contiguous()
-    return getattr(block, f"{name[0]}_sine").flatten(2)[0] + conv.bias.detach()[:, None]
+    return getattr(block, f"{name[0]}_sine").flatten(2)[0] + bias_of(conv)[:, None]

@@ -105,7 +105,8 @@ def fold_mean(conv: nn.Conv2d) -> nn.Conv2d:
     """A 3x3 convolution (padding 1, stride 1) and the 2x2 mean of its output, as one 4x4
     convolution of stride 2: less than half of the products."""
     weight = conv.weight.double()
-    wide = sum(functional.pad(weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)) / 4
+    moved = [functional.pad(weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)]
+    wide = torch.stack(moved).mean(0)
     one = nn.Conv2d(conv.in_channels, conv.out_channels, 4, 2, 1, bias=conv.bias is not None)
     one.weight = nn.Parameter(wide.to(conv.weight), False)
     one.bias = conv.bias

@@ -1,6 +1,7 @@
 """2D joints lifted to maps by Chebyshev graph convolutions (HandGCAT section 3.2, KGC)."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -88,14 +89,16 @@ class KeypointGraph(nn.Module):
         linear layer, multiplied out in float64; else a copy with its norms folded."""
         if self.order > 1 or self.activation:
             return fold(copy.deepcopy(self))
-        weight = torch.eye(2, dtype=torch.float64, device=self.cl[0].weight.device)
+        layers: list[Any] = [*self.cl]
+        first = layers[0].weight
+        weight = torch.eye(2, dtype=torch.float64, device=first.device)
         bias = weight.new_zeros(2)
-        for linear, norm in zip(self.cl, self.bn):
+        for linear, norm in zip(layers, self.bn):
             scale, shift = affine(norm)
             matrix = scale[:, None] * linear.weight.double()
             bias = matrix @ bias + scale * linear.bias.double() + shift
             weight = matrix @ weight
-        whole = nn.Linear(*weight.shape[::-1]).to(self.cl[0].weight).requires_grad_(False)
+        whole = nn.Linear(*weight.shape[::-1]).to(first).requires_grad_(False)
         whole.weight.copy_(weight)
         whole.bias.copy_(bias)
         return nn.Sequential(whole, nn.Unflatten(2, (self.side, self.side)))
