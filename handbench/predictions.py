@@ -89,7 +89,8 @@ def writing(
     """Write a prediction file batch by batch: yields add(id, **arrays), which appends rows.
 
     arrays: names of HAND_ARRAYS, and of IMAGE_ARRAYS for `images` pictures; add then takes these
-    and their image_id (n,) too, for other rows than the hands'. The file appears under its name only when the block ends well and all rows have come.
+    and their image_id (n,) too, for other rows than the hands'. The file appears under its name
+    only when the block ends well and all rows have come.
     """
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         own = {"format": FORMAT, "format_version": FORMAT_VERSION, "root_source": "none"}
