@@ -81,7 +81,7 @@ def read_hand(labels: Labels, K: NDArray) -> HandRecord:
     low, high = joints_px.min(0), joints_px.max(0)
     return HandRecord(
         joints_m,
-        (1 + 2 * inside).astype(np.uint8),
+        np.asarray(1 + 2 * inside, np.uint8),
         joints_px,
         joints_kind=0,
         box_px=np.concatenate([low, high - low]),

@@ -92,8 +92,8 @@ def prepare(
     from handbench.preparing.readers import chosen_options, open_readers
 
     reader_class = registry.load("dataset", name)
-    flags = {"side": side, "annotation": annotation, "fps": fps, "sequences": sequences}
-    flags["seed"] = seed
+    flags: dict[str, Any] = {"side": side, "annotation": annotation, "fps": fps}
+    flags |= {"sequences": sequences, "seed": seed}
     options = chosen_options(reader_class, given, flags, strict)
     if scheduler and raw:
         raw = os.path.abspath(raw)  # a worker stands in another folder

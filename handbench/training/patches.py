@@ -55,7 +55,7 @@ class Cutter:
         seen = seen_by(matrices, size)
         image = np.empty((*rows.shape, 3, size, size), np.float32)
         for b, t in np.ndindex(*rows.shape):
-            patch = warp_exact(self._picture(rows[b, t]), matrices[b, t], size, seen[b, t])
+            patch = warp_exact(self._picture(int(rows[b, t])), matrices[b, t], size, seen[b, t])
             _hide(patch, t, drawn.occluder[b])
             finish(patch, gain[b], image[b, t])
         return {"image": image}
@@ -64,13 +64,13 @@ class Cutter:
         size = self.crop_px
         patches = []
         for b, t in np.ndindex(*rows.shape):
-            patches.append(warp_fast(self._picture(rows[b, t]), matrices[b, t], size))
+            patches.append(warp_fast(self._picture(int(rows[b, t])), matrices[b, t], size))
             _hide(patches[-1], t, drawn.occluder[b])
         stacked = np.stack(patches)
         stacked = stacked.reshape(*rows.shape, *stacked.shape[1:])
         return {"image_bytes": stacked, "gain": drawn.gain.astype(np.float32)}
 
-    def _picture(self, row: int) -> NDArray[np.uint8]:
+    def _picture(self, row: int) -> NDArray:
         try:
             return decode(self.split.image_bytes(row))
         except DataError as error:
@@ -83,8 +83,8 @@ def _hide(patch: NDArray, frame: int, occluder: NDArray) -> None:
         paint_occluder(patch, occluder)
 
 
-def decode(encoded: bytes) -> NDArray[np.uint8]:
-    """RGB or RGBX picture (h,w,3 or 4), not turned by EXIF; the next call may overwrite it.
+def decode(encoded: bytes) -> NDArray:
+    """RGB or RGBX picture (h,w,3 or 4) u1, not turned by EXIF; the next call may overwrite it.
 
     JPEG goes through simplejpeg where it is installed: it writes the four-byte pixels that warp
     fastest. Raises DataError (the caller knows which picture it is).
@@ -106,8 +106,8 @@ def decode(encoded: bytes) -> NDArray[np.uint8]:
 
 def warp_exact(
     picture: NDArray, matrix: NDArray, crop_px: int, seen: NDArray | None = None
-) -> NDArray[np.float32]:
-    """The crop (S,S,C) of a picture (h,w,C) under matrix (2,3), in levels; black outside.
+) -> NDArray:
+    """The crop (S,S,C) f4 of a picture (h,w,C) under matrix (2,3), in levels; black outside.
 
     Only the pixels under the crop, seen (x0, y0, x1, y1) as seen_by gives it, are turned to float.
     """
@@ -128,7 +128,7 @@ def seen_by(matrices: NDArray, crop_px: int) -> NDArray[np.int64]:
     return np.concatenate([low, high], -1).astype(np.int64)
 
 
-def warp_fast(picture: NDArray[np.uint8], matrix: NDArray, crop_px: int) -> NDArray[np.uint8]:
+def warp_fast(picture: NDArray, matrix: NDArray, crop_px: int) -> NDArray:
     """The same in bytes."""
     return cv2.warpAffine(picture, matrix, (crop_px, crop_px))
 

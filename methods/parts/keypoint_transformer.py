@@ -58,6 +58,8 @@ class KeypointTransformer(PoseMethod):
 
     training_steps: torch.Tensor
 
+    backbone: Any  # a pyramid, whose `last` and `levels` are counts of channels
+
     def build(
         self,
         hand: Hand,

@@ -69,6 +69,7 @@ class PoseQueries(nn.Module):
             self.layer = layer_for(hand)
             with torch.no_grad():  # near the flat hand, as parts.mano_head
                 for last, bias in ((self.rotations[-1], IDENTITY), (self.shape[-1], (0.0,) * 10)):
+                    assert isinstance(last, nn.Linear)
                     last.weight.mul_(0.1)
                     last.bias.copy_(torch.tensor(bias))
         if hands == 2:
