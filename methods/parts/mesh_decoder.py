@@ -1,5 +1,7 @@
 """From features at the 2D joints up the mesh hierarchy of a hand, as MobRecon and H2ONet do."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -14,6 +16,10 @@ class MeshDecoder(nn.Module):
     H2ONet section 3.2, equation 1. widths: channels on 49, 98, 195, 389 and 778 vertices. The
     published network keeps its heads in here too: rot_reg, occ_pred, offset_pred are set by it.
     """
+
+    rot_reg: Any
+    occ_pred: Any
+    offset_pred: Any
 
     def __init__(self, topology: Topology, widths: tuple[int, ...]) -> None:
         super().__init__()

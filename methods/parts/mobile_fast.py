@@ -4,6 +4,8 @@ All maps have channels last in memory, so that a 1x1 convolution is one product 
 batch of one, half of the time of these networks of small layers is the calls themselves.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -18,11 +20,13 @@ class Unit(nn.Module):
     def __init__(self, unit: MobileUnit) -> None:
         super().__init__()
         self.residual, self.deep = unit.residual, len(unit.conv3x3)
-        for i, layers in enumerate(unit.conv3x3):
+        depthwise: Any = unit.conv3x3
+        pointwise: Any = unit.conv1x1[0]
+        for i, layers in enumerate(depthwise):
             self.register_buffer(f"depth{i}", layers[0].weight)
             self.register_buffer(f"shift{i}", layers[0].bias)
-        self.weight = nn.Buffer(unit.conv1x1[0].weight.flatten(1).T.contiguous())
-        self.bias = nn.Buffer(unit.conv1x1[0].bias)
+        self.weight = nn.Buffer(pointwise.weight.flatten(1).T.contiguous())
+        self.bias = nn.Buffer(pointwise.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, channels, height, width = x.shape
@@ -41,9 +45,11 @@ class Gate(nn.Module):
 
     def __init__(self, gate: SqueezeExcite) -> None:
         super().__init__()
-        self.weight1 = nn.Buffer(gate.fc1[0].weight.T.contiguous())
-        self.weight2 = nn.Buffer(gate.fc2[0].weight.T.contiguous())
-        self.bias1, self.bias2 = nn.Buffer(gate.fc1[0].bias), nn.Buffer(gate.fc2[0].bias)
+        first: Any = gate.fc1[0]
+        second: Any = gate.fc2[0]
+        self.weight1 = nn.Buffer(first.weight.T.contiguous())
+        self.weight2 = nn.Buffer(second.weight.T.contiguous())
+        self.bias1, self.bias2 = nn.Buffer(first.bias), nn.Buffer(second.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = torch.addmm(self.bias1, x.mean((2, 3)), self.weight1).clamp_(0, 4)
@@ -72,7 +78,7 @@ class Stack(nn.Module):
 
     def __init__(self, stack: DenseStack) -> None:
         super().__init__()
-        gates = stack.senet1, stack.senet2, stack.senet3 if stack.deep else None
+        gates: Any = stack.senet1, stack.senet2, stack.senet3 if stack.deep else None
         blocks = stack.dense1, stack.dense2, stack.dense3
         self.down = nn.ModuleList(Halved(*pair) for pair in zip(blocks, gates))
         self.low = nn.Sequential(*((stack.dense4, stack.dense5) if stack.deep else ()))
@@ -98,7 +104,8 @@ class Stack(nn.Module):
 
 def quicken(module: nn.Module) -> None:
     """Put these in place of their slower likes inside a module whose norms are folded."""
-    for slow, quick in ((MobileUnit, Unit), (SqueezeExcite, Gate), (DenseStack, Stack)):
+    table: Any = ((MobileUnit, Unit), (SqueezeExcite, Gate), (DenseStack, Stack))
+    for slow, quick in table:
         for part in list(module.modules()):
             for name, child in list(part.named_children()):
                 if isinstance(child, slow):
