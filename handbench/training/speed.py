@@ -83,7 +83,7 @@ def measure(
     used, unused = parameters(method)
     asked = form_of(method, form)
     if compiled:
-        asked.compile()
+        asked.compile(options={"freezing": True})  # weights become constants
     batch = example(method, rules.batch, device)
     with torch.inference_mode():
         times, memory = timed(lambda: asked(batch), rules, device)
