@@ -1,7 +1,9 @@
 """From stored pictures to training batches: ours against the authors' loading pattern, CPU ms.
 
 The reference does what the loaders of HandOccNet and H2ONet do, one operation after the other,
-for a picture file at a time. Ours reads a prepared split. Both cut and augment alike.
+for a picture file at a time. Ours reads a prepared split, with whole pictures or with the margin
+crops of `prepare --crop`. Both cut and augment alike; how far the exact way's crops are from the
+authors' is a row of its own.
 """
 
 import copy
@@ -18,11 +20,12 @@ from report import Row, compare, interleave, main
 from handbench.hand import default_hand
 from handbench.preparing.index import build
 from handbench.preparing.parts import Part
+from handbench.preparing.pictures import Pictures
 from handbench.records import Frame, HandRecord
 from handbench.store import open_split
-from handbench.training.augment import Augmentation
+from handbench.training.augment import Augmentation, draw
 from handbench.training.batch import Samples
-from handbench.training.crop import extent
+from handbench.training.crop import extent, square
 from handbench.training.loader import Order, batches
 
 COUNT = 256
@@ -30,6 +33,13 @@ BATCH = 32
 STEPS = 4
 ROUNDS = 7
 CROP = 256
+TARGETS = {  # by how pictures are stored and cut
+    ("full frames", "exact"): 3.5,
+    ("full frames", "fast"): 4.1,
+    ("margin crops", "exact"): 6,
+    ("margin crops", "fast"): 8,
+}
+ERROR = 0.01  # levels of 255 between the authors' patch and the exact way's
 SIZE = (640, 480)
 K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
 
@@ -72,17 +82,17 @@ def hands(count: int) -> list[HandRecord]:
 
 
 def store(folder: Path, images: list[bytes], records: list[HandRecord]) -> None:
-    """The pictures as a prepared split and, for the reference, as single files."""
-    part = Part(len(images))
-    for i, (image, record) in enumerate(zip(images, records)):
-        (folder / f"{i:06d}.jpg").write_bytes(image)
-        side = {"left" if i % 2 else "right": record}
-        part.add(
-            Frame(f"bench/all/s/c/{i}", "s", "c", "r", i, i, image, f"{i:06d}.jpg", SIZE, K, **side)
-        )
-    path = folder / "bench/all/part-00000.h5"
-    part.write(path, {"dataset": "bench", "split": "all"})
-    build([path], "").write(folder / "bench/all/index.h5", {})
+    """The pictures as prepared splits, whole and cropped, and as single files for the reference."""
+    for split, kept in (("full frames", Pictures()), ("margin crops", Pictures(crop=True))):
+        part = Part(len(images))
+        for i, (image, record) in enumerate(zip(images, records)):
+            name, side = f"{i:06d}.jpg", {"left" if i % 2 else "right": record}
+            (folder / name).write_bytes(image)
+            frame = Frame(f"bench/all/s/c/{i}", "s", "c", "r", i, i, image, name, SIZE, K, **side)
+            part.add(frame, stored=kept.keep(frame, {}))
+        path = folder / "bench" / split / "part-00000.h5"
+        part.write(path, {"dataset": "bench", "split": split, "pictures": kept.kind})
+        build([path], "").write(path.with_name("index.h5"), {"pictures": kept.kind})
 
 
 class Reference(torch.utils.data.Dataset):
@@ -90,6 +100,9 @@ class Reference(torch.utils.data.Dataset):
 
     def __init__(self, folder: Path, records: list[HandRecord]) -> None:
         self.rules = Augmentation()
+        boxes = extent(np.stack([record.joints_px for record in records]))
+        # their boxes are widened and squared once, when the list of samples is made
+        squares = list(zip(*square(boxes, np.tile(SIZE, (len(records), 1)))[:2]))
         self.records = [
             {
                 "path": str(folder / f"{i:06d}.jpg"),
@@ -98,6 +111,7 @@ class Reference(torch.utils.data.Dataset):
                 "pose": np.array(record.mano_pose, np.float32),
                 "shape": np.array(record.mano_shape, np.float32),
                 "left": bool(i % 2),
+                "square": squares[i],
             }
             for i, record in enumerate(records)
         ]
@@ -127,8 +141,7 @@ class Reference(torch.utils.data.Dataset):
     def patch(
         self, picture: np.ndarray, record: dict, scale: float, angle: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        box = extent(record["joints_px"][None])[0].astype(float)
-        centre, side = box[:2] + box[2:] / 2, box[2:].max() * 1.5 * scale
+        centre, side = record["square"][0], record["square"][1] * scale
         picture = picture.copy()
         if record["left"]:
             picture = picture[:, ::-1, :]
@@ -195,29 +208,64 @@ def run() -> list[Row]:
         folder = Path(name)
         records = hands(COUNT)
         store(folder, pictures(COUNT), records)
-        theirs = Reference(folder, records)
-        split, hand = open_split("bench/all", folder), default_hand("right")
+        theirs, hand = Reference(folder, records), default_hand("right")
         opened = {
-            way: Samples(
-                split, CROP, hand, box_source="gt_joints", augment=Augmentation(), pictures=way
+            (stored, way): Samples(
+                open_split(f"bench/{stored}", folder),
+                *(CROP, hand),
+                box_source="gt_joints",
+                augment=Augmentation(),
+                pictures=way,
             )
-            for way in ("exact", "fast")
+            for stored, way in TARGETS
         }
         ways = [lambda: reference_pass(theirs, 0)]
-        ways += [lambda way=way: take(opened[way], 1) for way in opened]
+        ways += [lambda samples=samples: take(samples, 1) for samples in opened.values()]
         times = interleave(ways, ROUNDS)
-        begin = first_batch(
-            [lambda: reference_pass(theirs, 2, 1), lambda: take(opened["exact"], 2, 1)]
-        )
-        spread = both_cores(opened["fast"])
+        exact, fast = opened["full frames", "exact"], opened["full frames", "fast"]
+        begin = first_batch([lambda: reference_pass(theirs, 2, 1), lambda: take(exact, 2, 1)])
+        spread = both_cores(fast)
+        errors = {
+            stored: error(theirs, samples)
+            for (stored, way), samples in opened.items()
+            if way == "exact"
+        }
     one = 1000 / (BATCH * STEPS)
     rows = []
-    for i, (way, wanted) in enumerate((("exact", 3.5), ("fast", 4.1)), 1):
+    for i, ((stored, way), wanted) in enumerate(TARGETS.items(), 1):
         pairs = [[t[0], t[i]] for t in times]
-        rows.append(compare(f"{way}, full frames", "authors' pattern", "ms", pairs, wanted, one))
+        rows.append(compare(f"{way}, {stored}", "authors' pattern", "ms", pairs, wanted, one))
     rows.append(compare("first batch, 2 threads (wall)", "2 workers", "ms", begin, 4, 1000))
     rows.append(compare("two threads (wall)", "one thread", "ms", spread, 1.6, one))
+    rows += [
+        {
+            "name": f"error of exact, {stored}",
+            "reference": "allowed of 255 levels",
+            "unit": "levels",
+            "value": found,
+            "reference_value": ERROR,
+            "ratio": ERROR / max(found, 1e-9),
+            "target": 1,
+        }
+        for stored, found in errors.items()
+    ]
     return rows
+
+
+def error(theirs: Reference, samples: Samples, count: int = 64) -> float:
+    """Largest difference in levels between the authors' images and the exact way's, same draws."""
+    index = np.arange(count)
+    drawn = draw(samples.augment, samples.seed, 0, index)
+    ours = samples.batch(index)["image"]
+    worst = 0.0
+    for i in index:
+        record = copy.deepcopy(theirs.records[i])
+        picture = cv2.imread(record["path"], cv2.IMREAD_COLOR_RGB).astype(np.float32)
+        angle = -np.rad2deg(drawn.rotation[i])  # they turn the picture's axes, not the crop
+        patch, _ = theirs.patch(picture, record, drawn.scale[i], angle)
+        image = np.clip(patch * drawn.gain[i], 0, 255).transpose(2, 0, 1)
+        worst = max(worst, float(np.abs(ours[i] * 255 - image).max()))
+    return worst
 
 
 def both_cores(samples: Samples) -> list[list[float]]:

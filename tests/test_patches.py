@@ -1,5 +1,7 @@
 """Encoded pictures to crops: both ways, with and without the optional decoder."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import torch
 
 from handbench.errors import DataError
 from handbench.training import crop, patches
+from handbench.training.augment import draw
+from handbench.training.batch import to_torch
 
 SIZE = (200, 160)
 
@@ -65,3 +69,28 @@ def test_unreadable_picture_is_named_as_such(picture):
             patches.decode(broken)
     with pytest.raises(DataError, match="not stored"):
         patches.decode(b"")
+
+
+def test_jpeg_and_png_share_a_batch(picture):
+    """The decoders give four and three bytes a pixel; windows shift what lies in a cropped one."""
+    encoded = [
+        cv2.imencode(suffix, picture[:, :, ::-1])[1].tobytes() for suffix in (".jpg", ".png")
+    ]
+    encoded.append(cv2.imencode(".png", picture[30:130, 40:180, ::-1])[1].tobytes())
+    whole = [0, 0, *SIZE]
+    split = SimpleNamespace(
+        image_bytes=lambda row: encoded[row], windows=np.array([whole, whole, [40, 30, 180, 130]])
+    )
+    matrix = crop.affine(np.full((1, 2), [100.0, 80]), np.array([60.0]), 96, 0.3, True)
+    drawn = draw(None, 0, 0, np.arange(3))
+    for order in (np.array([0, 1, 2]), np.array([2, 1, 0])):
+        for way in ("exact", "fast"):
+            cutter = patches.Cutter(split, 96, way)
+            made = cutter.cut(order[:, None], np.repeat(matrix[:, None], 3, 0), drawn)
+            if way == "fast":
+                made = to_torch(made)["image"].numpy()
+            else:
+                made = made["image"]
+            of = dict(zip(order.tolist(), made))
+            assert np.abs(of[1] - of[2]).max() < 1e-4  # the same pixels, whole and cropped
+            assert np.abs(of[0] - of[1]).mean() < 0.02  # JPEG loses a little

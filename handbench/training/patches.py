@@ -61,14 +61,17 @@ class Cutter:
         return {"image": image}
 
     def _fast(self, rows: NDArray, matrices: NDArray, drawn: Draw) -> dict[str, NDArray]:
-        size = self.crop_px
-        patches = []
+        size, patches = self.crop_px, np.empty(0, np.uint8)
         for b, t in np.ndindex(*rows.shape):
-            patches.append(warp_fast(self._picture(int(rows[b, t])), matrices[b, t], size))
-            _hide(patches[-1], t, drawn.occluder[b])
-        stacked = np.stack(patches)
-        stacked = stacked.reshape(*rows.shape, *stacked.shape[1:])
-        return {"image_bytes": stacked, "gain": drawn.gain.astype(np.float32)}
+            picture = self._picture(int(rows[b, t]))
+            if not patches.size:  # the decoder decides between three and four bytes a pixel
+                patches = np.empty((*rows.shape, size, size, picture.shape[2]), np.uint8)
+            if picture.shape[2] != patches.shape[-1]:  # JPEG and PNG in one batch
+                more = patches.shape[-1] == 4
+                picture = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA if more else cv2.COLOR_RGBA2RGB)
+            warp_fast(picture, matrices[b, t], size, patches[b, t])
+            _hide(patches[b, t], t, drawn.occluder[b])
+        return {"image_bytes": patches, "gain": drawn.gain.astype(np.float32)}
 
     def _picture(self, row: int) -> NDArray:
         try:
@@ -128,9 +131,11 @@ def seen_by(matrices: NDArray, crop_px: int) -> NDArray[np.int64]:
     return np.concatenate([low, high], -1).astype(np.int64)
 
 
-def warp_fast(picture: NDArray, matrix: NDArray, crop_px: int) -> NDArray:
-    """The same in bytes."""
-    return cv2.warpAffine(picture, matrix, (crop_px, crop_px))
+def warp_fast(
+    picture: NDArray, matrix: NDArray, crop_px: int, out: NDArray | None = None
+) -> NDArray:
+    """The same in bytes, of the whole picture; written into out (S,S,C) where that is given."""
+    return cv2.warpAffine(picture, matrix, (crop_px, crop_px), out)
 
 
 def finish_on_device(patches: Any, gain: Any) -> Any:
