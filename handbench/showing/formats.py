@@ -4,8 +4,9 @@ import csv
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from handbench.scoring.stats import Estimate
 
@@ -63,6 +64,12 @@ class Table:
     notes: Sequence[str] = ()
     extras: Sequence[str] = ()
 
+    def groups(self) -> Iterator[tuple[str, list[Row]]]:
+        """Rows of one tier together under its name; no name where all are of one."""
+        named = len({row.tier for row in self.rows}) > 1
+        for tier, rows in groupby(self.rows, key=lambda row: row.tier):
+            yield (tier if named else ""), list(rows)
+
     def rank(self, row: Row, column: Column) -> int:
         """1 best, 2 second best among the measured cells of the row's tier; 0 otherwise."""
         if row.cells[column.key].kind != "measured" or column.better not in ("lower", "higher"):
@@ -118,28 +125,31 @@ def latex(table: Table) -> str:
             ]
         )
         + r" \\",
-        r"\midrule",
     ]
-    tier = table.rows[0].tier if table.rows else ""
-    for row in table.rows:
-        if row.tier != tier:
-            lines.append(r"\midrule")
-            tier = row.tier
-        cells = [escape(row.label)]
-        for column in table.columns:
-            text = escape(number(row.cells[column.key], column))
-            rank = table.rank(row, column)
-            text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(rank, text)
-            if row.cells[column.key].kind == "reported":
-                text = rf"\textit{{{text}}}"
-            small = interval(row.cells[column.key], column)
-            cells.append(text + (rf" {{\scriptsize {small}}}" if small else ""))
-        cells += [escape(row.extras.get(title, "")) for title in table.extras]
-        lines.append(" & ".join(cells) + r" \\")
+    width = 1 + len(table.columns) + len(table.extras)
+    for tier, rows in table.groups():
+        lines.append(r"\midrule")
+        if tier:
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(tier)}}}}} \\")
+        lines += [_latex_row(table, row) for row in rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\smallskip{{\scriptsize {escape(note)}}}" for note in table.notes]
     lines.append(r"\end{table}")
     return "\n".join(lines) + "\n"
+
+
+def _latex_row(table: Table, row: Row) -> str:
+    cells = [escape(row.label)]
+    for column in table.columns:
+        text = escape(number(row.cells[column.key], column))
+        rank = table.rank(row, column)
+        text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(rank, text)
+        if row.cells[column.key].kind == "reported":
+            text = rf"\textit{{{text}}}"
+        small = interval(row.cells[column.key], column)
+        cells.append(text + (rf" {{\scriptsize {small}}}" if small else ""))
+    cells += [escape(row.extras.get(title, "")) for title in table.extras]
+    return " & ".join(cells) + r" \\"
 
 
 def _heading(title: str, columns: int) -> str:
@@ -216,18 +226,24 @@ def markdown(table: Table) -> str:
     head = ["method", *(column.title for column in table.columns), *table.extras]
     align = ["---", *("---:" for _ in table.columns), *("---" for _ in table.extras)]
     lines = [f"**{table.caption}**", "", _pipe(head), _pipe(align)]
-    for row in table.rows:
-        cells = [row.label]
-        for column in table.columns:
-            text = number(row.cells[column.key], column)
-            rank = table.rank(row, column)
-            text = {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank, text)
-            if row.cells[column.key].kind == "reported":
-                text = f"*{text}*"
-            cells.append(f"{text} {interval(row.cells[column.key], column)}".strip())
-        lines.append(_pipe([*cells, *(row.extras.get(title, "") for title in table.extras)]))
+    for tier, rows in table.groups():
+        if tier:
+            lines.append(_pipe([f"*{tier}*", *[""] * (len(head) - 1)]))
+        lines += [_markdown_row(table, row) for row in rows]
     lines += ["", *(f"{note}  " for note in table.notes)]
     return "\n".join(lines) + "\n"
+
+
+def _markdown_row(table: Table, row: Row) -> str:
+    cells = [row.label]
+    for column in table.columns:
+        text = number(row.cells[column.key], column)
+        rank = table.rank(row, column)
+        text = {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank, text)
+        if row.cells[column.key].kind == "reported":
+            text = f"*{text}*"
+        cells.append(f"{text} {interval(row.cells[column.key], column)}".strip())
+    return _pipe([*cells, *(row.extras.get(title, "") for title in table.extras)])
 
 
 def as_html(table: Table) -> str:
@@ -236,22 +252,13 @@ def as_html(table: Table) -> str:
         f"<th>{html.escape(title)}</th>"
         for title in ("method", *(column.title for column in table.columns), *table.extras)
     )
+    width = 1 + len(table.columns) + len(table.extras)
     body = []
-    for row in table.rows:
-        cells = [f"<th scope='row'>{html.escape(row.label)}</th>"]
-        for column in table.columns:
-            cell = row.cells[column.key]
-            text = html.escape(number(cell, column))
-            rank = table.rank(row, column)
-            text = {1: f"<b>{text}</b>", 2: f"<u>{text}</u>"}.get(rank, text)
-            small = interval(cell, column)
-            small = f" <small>{small}</small>" if small else ""
-            body_class = cell.kind.replace(" ", "-")
-            cells.append(f"<td class='{body_class}'>{text}{small}</td>")
-        cells += [
-            f"<td class='extra'>{html.escape(row.extras.get(t, ''))}</td>" for t in table.extras
-        ]
-        body.append(f"<tr>{''.join(cells)}</tr>")
+    for tier, rows in table.groups():
+        if tier:
+            name = html.escape(tier)
+            body.append(f"<tr class='tier'><th colspan='{width}' scope='rowgroup'>{name}</th></tr>")
+        body += [_html_row(table, row) for row in rows]
     notes = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in table.notes)
     return (
         f"<figure class='table'><figcaption>{html.escape(table.caption)}</figcaption>"
@@ -260,17 +267,32 @@ def as_html(table: Table) -> str:
     )
 
 
+def _html_row(table: Table, row: Row) -> str:
+    cells = [f"<th scope='row'>{html.escape(row.label)}</th>"]
+    for column in table.columns:
+        cell = row.cells[column.key]
+        text = html.escape(number(cell, column))
+        text = {1: f"<b>{text}</b>", 2: f"<u>{text}</u>"}.get(table.rank(row, column), text)
+        small = interval(cell, column)
+        small = f" <small>{small}</small>" if small else ""
+        kind = cell.kind.replace(" ", "-")
+        cells.append(f"<td class='{kind}'>{text}{small}</td>")
+    for title in table.extras:
+        cells.append(f"<td class='extra'>{html.escape(row.extras.get(title, ''))}</td>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
 def plain(table: Table) -> str:
     """For a terminal: caption, aligned columns with intervals, notes."""
     from tabulate import tabulate
 
     rows = []
-    for row in table.rows:
-        cells = [row.label]
-        for column in table.columns:
-            cell = row.cells[column.key]
-            cells.append(f"{number(cell, column)} {interval(cell, column)}".strip())
-        rows.append(cells)
+    for tier, members in table.groups():
+        if tier:
+            rows.append([f"— {tier}"])
+        for row in members:
+            given = [(row.cells[column.key], column) for column in table.columns]
+            rows.append([row.label, *(f"{number(*one)} {interval(*one)}".strip() for one in given)])
     head = ["method", *(column.title for column in table.columns)]
     body = tabulate(rows, head, tablefmt="simple", disable_numparse=True)
     return "\n".join(["", table.caption, body, *table.notes])

@@ -34,6 +34,7 @@ table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid;
 font-variant-numeric:tabular-nums}
 th,td{padding:.28rem .7rem;text-align:right;white-space:nowrap;overflow-wrap:normal}
 thead th{border-bottom:1px solid}tbody tr:nth-child(even){background:var(--shade)}
+tr.tier th{font-style:italic;color:var(--soft)}
 tbody th,td.extra,thead th:first-child{text-align:left;font-weight:400}td small{color:var(--soft)}
 td.reported{font-style:italic}td.not-run{color:var(--soft)}
 .note{font-size:.82rem;color:var(--soft);margin:.2rem 0}img{max-width:100%;height:auto}
