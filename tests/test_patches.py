@@ -92,5 +92,5 @@ def test_jpeg_and_png_share_a_batch(picture):
             else:
                 made = made["image"]
             of = dict(zip(order.tolist(), made))
-            assert np.abs(of[1] - of[2]).max() < 1e-4  # the same pixels, whole and cropped
+            assert np.abs(of[1] - of[2]).max() < 1.1 / 255  # the same pixels, whole and cropped
             assert np.abs(of[0] - of[1]).mean() < 0.02  # JPEG loses a little

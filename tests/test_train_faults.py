@@ -17,6 +17,7 @@ from handbench import checkpoint
 from handbench.errors import DataError, HandbenchError
 from handbench.training import recipe, runs
 from handbench.training.train import train
+from handbench.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("toy_places")
 
@@ -107,6 +108,32 @@ def test_a_loss_that_is_not_finite_names_its_samples(capsys):
     run = train(make("poison=13", "on_nonfinite=skip"), device="cpu", force=True)
     assert "step skipped" in capsys.readouterr().err
     assert all(torch.isfinite(value).all() for value in weights(run).values())
+
+
+def test_looking_at_losses_now_and_then_changes_nothing_but_when_it_is_said(
+    monkeypatch, tmp_path, capsys
+):
+    """As on a GPU: bad steps are left out on the device, and named some steps later."""
+    skipping = make("poison=13", "on_nonfinite=skip", "ema=0.9", steps=300)
+    elsewhere(monkeypatch, tmp_path, "each")
+    each = train(skipping, device="cpu")
+    said = capsys.readouterr().err.splitlines()[:-1]
+    assert len(said) > 50 and all("step skipped" in line for line in said)
+    whole = Trainer.descend
+
+    def descend(self):
+        self.look_every = 10
+        whole(self)
+
+    monkeypatch.setattr(Trainer, "descend", descend)
+    elsewhere(monkeypatch, tmp_path, "rarely")
+    rarely = train(skipping, device="cpu")
+    assert capsys.readouterr().err.splitlines()[:-1] == said
+    assert_same(weights(each), weights(rarely))
+    stopping = make("poison=13", "validate_every=1000", seed=5, steps=2000)
+    with pytest.raises(HandbenchError, match="small/train/s003/cam/1:left"):
+        train(stopping, device="cpu")
+    assert not runs.run_of(stopping).checkpoint.exists()  # none from behind the bad step
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(monkeypatch, tmp_path):

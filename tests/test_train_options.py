@@ -83,13 +83,11 @@ def test_half_precision_learns_and_is_refused_where_it_is_slow(any_cpu, monkeypa
 
 
 def test_too_large_losses_lower_the_scale_instead_of_stopping():
-    found = precision.Precision.__new__(precision.Precision)
-    found.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-    assert found.overflowed(1.0, np.inf)
-    assert not found.overflowed(np.nan, np.inf)
-    assert not found.overflowed(1.0, 1.0)
-    found.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
-    assert not found.overflowed(1.0, np.inf)  # it is not the scale
+    overflowed = precision.Precision.overflowed
+    assert overflowed(1.0, np.inf, 2.0)
+    assert not overflowed(np.nan, np.inf, 2.0)
+    assert not overflowed(1.0, 1.0, 2.0)
+    assert not overflowed(1.0, np.inf, 1.0)  # it is not the scale
 
 
 def test_parts_of_a_batch_are_the_batch(steady, monkeypatch, tmp_path):

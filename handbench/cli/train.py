@@ -33,7 +33,10 @@ from handbench.cli.options import read_shard, torch_options
     "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A recipe key; may be repeated."
 )
 @click.option(
-    "--backbone", type=click.Path(dir_okay=False), help="Weights the backbone starts from."
+    "--backbone",
+    type=click.Path(dir_okay=False),
+    metavar="FILE|none",
+    help="Weights the backbone starts from; paper presets: else from $HANDBENCH_BACKBONES.",
 )
 @click.option(
     "--start",
@@ -44,6 +47,13 @@ from handbench.cli.options import read_shard, torch_options
 @click.option("--label", help="Ends the run folder's name: one recipe beside another.")
 @torch_options
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network (torch.compile).")
+@click.option(
+    "--compile-mode",
+    type=click.Choice(["default", "reduce-overhead"]),
+    default="default",
+    show_default=True,
+    help="Of --compile; reduce-overhead: CUDA graphs, for networks of many small kernels.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard files beside log.csv.")
 @click.option("--force", is_flag=True, help="Start over instead of going on.")
 def train(
@@ -66,6 +76,7 @@ def train(
     threads: int,
     hand_layer: str,
     compiled: bool,
+    compile_mode: str,
     tensorboard: bool,
     force: bool,
 ) -> None:
@@ -88,7 +99,7 @@ def train(
     from handbench import files, registry
     from handbench.console import say
     from handbench.hand_layer import choose
-    from handbench.training import distributed, recipe, runs, sweep
+    from handbench.training import backbones, distributed, recipe, runs, sweep
     from handbench.training.train import train as run_training
 
     choose(hand_layer)
@@ -100,20 +111,21 @@ def train(
         "batch": batch,
         "precision": precision,
         "label": label,
-        "backbone": files.sha256(backbone) if backbone else None,
         "start": f"{origin.name} {files.sha256(origin.checkpoint)[:12]}" if origin else None,
     }
 
-    def trained(chosen: recipe.Recipe) -> runs.Run:
+    def trained(asked: recipe.Recipe) -> runs.Run:
+        chosen, weights = backbones.chosen(asked, backbone)
         run = run_training(
             chosen,
             device,
             threads,
             force,
-            backbone,
+            weights,
             origin,
             compiled=compiled,
             tensorboard=tensorboard,
+            compile_mode=compile_mode,
         )
         if distributed.team().first:
             from handbench.training import curves  # draws: not before there is something to draw

@@ -279,12 +279,12 @@ def unmirror(points: NDArray, is_left: NDArray) -> NDArray:
 
 
 def to_torch(batch: Batch, device: Any = "cpu") -> Batch:
-    """The batch as tensors on a device. Raises MissingPackage without torch."""
+    """The batch, of arrays or tensors, as tensors on a device. Raises MissingPackage."""
     try:
         import torch
     except ImportError as error:
         raise MissingPackage("torch", "train", "training and predicting") from error
-    tensors = {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in batch.items()}
+    tensors = {k: torch.as_tensor(v).to(device, non_blocking=True) for k, v in batch.items()}
     if "image_bytes" in tensors:
         tensors["image"] = finish_on_device(tensors.pop("image_bytes"), tensors.pop("gain"))
     return tensors

@@ -1,7 +1,7 @@
 """The order of training samples, and batches made ahead of time by a few threads."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -45,24 +45,33 @@ def once(count: int, batch: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
 
 
 def batches(
-    samples: Samples, order: Iterable[tuple[int, NDArray[np.int64]]], threads: int = 1
+    samples: Samples,
+    order: Iterable[tuple[int, NDArray[np.int64]]],
+    threads: int = 1,
+    finish: Callable[[Batch], Batch] | None = None,
 ) -> Iterator[Batch]:
     """Batches in the given order, made ahead by threads (0: made when asked for).
 
-    Decoding and warping release the interpreter lock, so threads do run side by side.
+    Decoding and warping release the interpreter lock, so threads do run side by side. finish: what
+    a thread does with its batch at last, such as feeding.pin.
     """
     import cv2
 
     cv2.setNumThreads(1)
+
+    def make(indices: NDArray[np.int64], epoch: int) -> Batch:
+        batch = samples.batch(indices, epoch)
+        return finish(batch) if finish else batch
+
     if threads == 0:
         for epoch, indices in order:
-            yield samples.batch(indices, epoch)
+            yield make(indices, epoch)
         return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
     waiting: deque = deque()
     try:
         for epoch, indices in order:
-            waiting.append(pool.submit(samples.batch, indices, epoch))
+            waiting.append(pool.submit(make, indices, epoch))
             if len(waiting) > threads + 1:
                 yield waiting.popleft().result()
         while waiting:

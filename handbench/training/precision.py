@@ -37,17 +37,30 @@ class Precision:
     ) -> torch.Tensor:
         """The norm of the gradients, which are cut to `clip` where that is not 0."""
         self.scaler.unscale_(optimizer)
-        return torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+        if clip:
+            return torch.nn.utils.clip_grad_norm_(parameters, clip)
+        return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """One step of the optimizer; in fp16 none where gradients overflowed."""
-        self.scaler.step(optimizer)
-        self.scaler.update()
+    def step(self, optimizer: torch.optim.Optimizer, fine: torch.Tensor) -> None:
+        """One step of the (fused) optimizer, none where `fine` () is false.
 
-    def overflowed(self, loss: float, norm: float) -> bool:
+        The kernel itself reads that flag, so the host need not wait for the device to know it.
+        """
+        optimizer.found_inf = 1 - fine.float()  # type: ignore[attr-defined]
+        optimizer.step()
+        if self.scaler.is_enabled():
+            self.scaler.update()
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """The factor () f4 on the loss, on the device; 1 but for fp16."""
+        scale = self.scaler._scale if self.scaler.is_enabled() else None
+        return torch.ones((), device=self.device) if scale is None else scale.detach().clone()
+
+    @staticmethod
+    def overflowed(loss: float, norm: float, scale: float) -> bool:
         """Whether gradients that are not finite only mean that the scale has to come down."""
-        finding = self.scaler.is_enabled() and self.scaler.get_scale() > LEAST_SCALE
-        return finding and math.isfinite(loss) and not math.isfinite(norm)
+        return scale > LEAST_SCALE and math.isfinite(loss) and not math.isfinite(norm)
 
 
 def supported(name: str, device: torch.device) -> bool:

@@ -6,6 +6,7 @@ that decides weights is in the checkpoint.
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,24 +28,28 @@ from handbench.training.selection import held_out, own_split
 from handbench.training.stopping import alone
 from handbench.training.trainer import Trainer, share_of
 
+COMPILE_MODES = ("default", "reduce-overhead")
+
 
 def train(
     recipe: Recipe,
     device: str = "auto",
     threads: int = 1,
     force: bool = False,
-    backbone: str | None = None,
+    backbone: str | Path | None = None,
     start: Run | None = None,
     save_seconds: float = 30.0,
     compiled: bool = False,
     tensorboard: bool = False,
+    compile_mode: str = "default",
 ) -> Run:
     """Train a recipe to its end, from where its run folder stands; returns the run.
 
     threads: of torch on the CPU (one: several processes side by side then run at full speed).
     force: start over. backbone: a file to start the backbone from; start: a run of the same method
     to start all weights from. save_seconds: time between checkpoints. compiled: by torch.compile,
-    which moves results by rounding. In a team (distributed.joined) every process calls this.
+    which moves results by rounding, in a compile_mode of COMPILE_MODES. In a team
+    (distributed.joined) every process calls this.
     Raises HandbenchError for a run of another recipe, a loss that is not finite (policy `stop`)
     or bad data; KeyboardInterrupt after saving when asked to stop.
     """
@@ -67,7 +72,7 @@ def train(
     trainer = None
     if not closed_form:
         if compiled:
-            method.compile()
+            compile_network(method, recipe, compile_mode)
         data = _shared_out(recipe, method, samples)
         trainer = Trainer(recipe, run, method, where, *data, save_seconds, tensorboard)
     with alone(run, team()):
@@ -90,6 +95,20 @@ def train(
                 fit(recipe, run, method, samples, where)
             team().wait()
     return run
+
+
+def compile_network(method: Any, recipe: Recipe, mode: str = "default") -> None:
+    """Compiles what the method computes, when first asked; "reduce-overhead" by CUDA graphs.
+
+    Graphs hold gradients in memory of their own, which the next part of a batch would overwrite:
+    raises HandbenchError for a batch in parts.
+    """
+    if mode == "default":
+        method.compile()
+        return
+    if recipe.accumulate > 1:
+        raise HandbenchError("CUDA graphs (--compile-mode) take a batch in one part: accumulate=1")
+    method.compile(mode=mode, dynamic=False)
 
 
 def method_for(recipe: Recipe, device: torch.device) -> tuple[Any, Samples]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from handbench.training.averaging import Average
 from handbench.training.batch import Batch, Samples, to_torch
 from handbench.training.display import live
 from handbench.training.distributed import spread, team
+from handbench.training.feeding import ahead, loading_threads, pin
 from handbench.training.loader import Order, batches
 from handbench.training.logbook import following
 from handbench.training.precision import Precision
@@ -28,6 +30,9 @@ from handbench.training.runs import Run
 from handbench.training.schedule import learning_rate, make_optimizer
 from handbench.training.selection import mpjpe_mm
 from handbench.training.stopping import stop_requests
+
+LOOK_EVERY = 10  # steps
+Unseen = tuple[int, list[torch.Tensor], list[str], torch.Tensor]  # step, indices, terms, values
 
 
 class Objective(nn.Module):
@@ -71,6 +76,9 @@ class Trainer:
         self.order = Order(len(self.members), recipe.batch, recipe.seed)
         self.total = recipe.total_steps(self.order.per_epoch)
         self.step, self.waited = 0, 0.0
+        # on a GPU the host looks at results only now and then, or it could not run ahead of it
+        self.look_every = 1 if device.type == "cpu" else LOOK_EVERY
+        self.unseen: list[Unseen] = []
         self.best: dict[str, Any] | None = None  # step, val_mpjpe_mm, model
         self.optimizer = make_optimizer(method, recipe)
         self.parameters = [p for p in method.parameters() if p.requires_grad]
@@ -120,6 +128,7 @@ class Trainer:
         say(f"{self.run.name}: going on from step {self.step} of {self.total}")
 
     def save(self, finished: bool = False) -> None:
+        self.look()
         state = self.state(finished)
         if self.team.first:
             checkpoint.save(self.run, state)
@@ -141,12 +150,14 @@ class Trainer:
             live(self.run.name, self.step, self.total) as show,
         ):
             for parts in self._feed():
-                terms = self.one_step(parts)
+                self.one_step(parts)
                 self.step += 1
                 last = self.step == self.total
                 validated = self.validation is not None and (self.step % every == 0 or last)
+                noting = self.step % note_every == 0 or validated or last
+                terms = self.look() if noting or len(self.unseen) >= self.look_every else {}
                 row: dict[str, Any] = {}
-                if (terms and self.step % note_every == 0) or validated or last:
+                if noting and (terms or validated or last):
                     span, steps = time.monotonic() - noted, self.step - noted_step
                     row = {"step": self.step, "epoch": self.epoch, **terms}
                     row["samples_per_s"] = steps * self.recipe.batch / span
@@ -188,8 +199,13 @@ class Trainer:
                 yield epoch, part
 
     def _feed(self) -> Iterator[list[Batch]]:
-        """The batches of each step; counts the time spent waiting for them."""
-        stream = batches(self.samples, self._parts())
+        """The batches of each step on the device; counts the time spent waiting for them."""
+        return ahead(self._loaded(), self.device)
+
+    def _loaded(self) -> Iterator[list[Batch]]:
+        finish = partial(pin, device=self.device) if self.device.type == "cuda" else None
+        threads = loading_threads(self.device)
+        stream = batches(self.samples, self._parts(), threads, finish)
         while True:
             began = time.monotonic()
             parts = list(islice(stream, self.recipe.accumulate))
@@ -198,9 +214,11 @@ class Trainer:
                 return
             yield parts
 
-    def one_step(self, parts: list[Batch]) -> dict[str, Any]:
-        """One gradient step over all parts; returns rate, loss terms and gradient norm, {} when it
-        was skipped. Terms are means over the parts and the team."""
+    def one_step(self, parts: list[Batch]) -> None:
+        """One gradient step over all parts; none, in effect, where it would not be finite.
+
+        Its terms, means over the parts and the team, are kept for `look`.
+        """
         rate = learning_rate(self.recipe, self.step, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("factor", 1.0)
@@ -208,47 +226,62 @@ class Trainer:
         kept = [buffer.clone() for buffer in self.buffers] if skips else []
         self.optimizer.zero_grad(set_to_none=True)
         sums: Any = 0.0
-        for number, arrays in enumerate(parts, 1):
-            losses = self._backward(arrays, len(parts), last=number == len(parts))
+        for number, batch in enumerate(parts, 1):
+            losses = self._backward(batch, len(parts), last=number == len(parts))
             sums = sums + torch.stack([value.detach().float() for value in losses.values()])
         means = self.team.mean(sums / len(parts))
         norm = self.precision.gradient_norm(self.optimizer, self.parameters, self.recipe.clip)
-        values = [*torch.cat([means, norm.float().view(1)]).tolist()]
-        total, names = sum(values[:-1]), [*losses]
-        if not np.isfinite([total, values[-1]]).all() and not self.precision.overflowed(
-            total, values[-1]
-        ):
-            bad = [name for name, value in zip(names, values) if not np.isfinite(value)]
-            self._not_finite(parts, bad)
-            for buffer, value in zip(self.buffers, kept):
-                buffer.copy_(value)
-            return {}
-        self.precision.step(self.optimizer)
+        values = torch.stack([*means, norm.float()])
+        fine = values.isfinite().all()
+        for buffer, value in zip(self.buffers, kept):
+            buffer.copy_(torch.where(fine, buffer, value))
+        values = torch.stack([*values, self.precision.scale])
+        self.precision.step(self.optimizer, fine)
         if self.average:
             self.average.update(self.step + 1)
-        terms = {"lr": rate, "loss": total, **dict(zip(names, values))}
-        return {**terms, "grad_norm": values[-1]}
+        indices = [batch["index"] for batch in parts]
+        self.unseen.append((self.step, indices, [*losses], values))
 
-    def _backward(self, arrays: Batch, parts: int, last: bool) -> dict[str, torch.Tensor]:
+    def _backward(self, batch: Batch, parts: int, last: bool) -> dict[str, torch.Tensor]:
         """Adds a part's gradients; a team exchanges them with the last part."""
         alone = self.team.size == 1 or last
         with nullcontext() if alone else self.objective.no_sync():  # type: ignore[operator]
-            losses = self.objective(to_torch(arrays, self.device))
+            losses = self.objective(batch)
             loss = torch.stack([value.float() for value in losses.values()]).sum()
             self.precision.backward(loss / parts)
         return losses
 
-    def _not_finite(self, parts: list[Batch], bad: list[str]) -> None:
+    def look(self) -> dict[str, Any]:
+        """Waits for the steps not yet looked at; rate, loss terms and gradient norm of the last,
+        {} when that was skipped. Raises HandbenchError as _not_finite does."""
+        unseen, self.unseen = self.unseen, []
+        terms: dict[str, Any] = {}
+        for step, indices, names, found in unseen:
+            *values, norm, scale = found.tolist()
+            total = sum(values)
+            terms = {"lr": learning_rate(self.recipe, step, self.total), "loss": total}
+            terms |= {**dict(zip(names, values)), "grad_norm": norm}
+            if not np.isfinite([total, norm]).all() and not self.precision.overflowed(
+                total, norm, scale
+            ):
+                bad = [name for name, value in zip(names, values) if not np.isfinite(value)]
+                self._not_finite(step, indices, bad)
+                terms = {}
+        return terms
+
+    def _not_finite(self, step: int, indices: list[torch.Tensor], bad: list[str]) -> None:
         """Says which samples did it; raises HandbenchError where the recipe says stop."""
         what = f"loss {', '.join(bad)}" if bad else "the gradient"
-        mine = [name for arrays in parts for name in self.samples.names(arrays["index"])]
+        mine = [name for index in indices for name in self.samples.names(index.cpu().numpy())]
         ids = [name for names in self.team.gather(mine) for name in names]
         more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
-        text = f"{what} is not finite at step {self.step + 1}; samples: {', '.join(ids[:8])}{more}"
+        text = f"{what} is not finite at step {step + 1}; samples: {', '.join(ids[:8])}{more}"
         if self.recipe.on_nonfinite == "skip":
             say(f"{text}; step skipped")
             return
-        self.save()
+        if step + 1 == self.step:  # else the last checkpoint stands, from before it
+            self.step = step
+            self.save()
         raise HandbenchError(f"{text}; -o on_nonfinite=skip leaves such steps out")
 
     def validate(self) -> float:
