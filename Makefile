@@ -2,6 +2,7 @@
 # An existing interpreter instead:  make test PYTHON=/usr/bin/python3 VENV=
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 ifeq ($(strip $(VENV)),)
 PY := $(PYTHON)
 RUN_READY := setup.cfg
@@ -20,10 +21,10 @@ demo: $(RUN_READY)
 	@$(HANDBENCH) demo
 
 test: $(TEST_READY)
-	@$(PY) -P -m pytest -m "not slow"
+	@$(PY) -P -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-all: $(TEST_READY)
-	@$(PY) -P -m pytest
+	@$(PY) -P -m pytest -n $(JOBS) --dist loadfile
 
 tables: $(RUN_READY)
 	@$(HANDBENCH) tables
