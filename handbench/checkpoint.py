@@ -166,8 +166,9 @@ def load_backbone(method: Any, path: str | Path) -> int:
     """Start method.backbone from a file: a checkpoint of any method, or bare weights.
 
     Of a checkpoint the entries `backbone.*` are taken; a classifier's last layer (`fc.*`) is left
-    out, and a backbone around a trunk (`load_trunk`) takes a bare one. Returns how many tensors.
-    Raises HandbenchError when the method has no backbone or a shape differs.
+    out, and a backbone around a trunk (`load_trunk`) takes a bare one. A backbone that names parts
+    its file MAY_LACK keeps those as they are, and leaves out what it does not know. Returns how
+    many tensors. Raises HandbenchError when the method has no backbone or a shape differs.
     """
     if not hasattr(method, "backbone"):
         raise HandbenchError(f"{type(method).__name__} has no backbone to start from {path}")
@@ -177,7 +178,8 @@ def load_backbone(method: Any, path: str | Path) -> int:
         raise DataError(f"{path} does not exist") from error
     except Exception as error:
         raise DataError(f"{path} is no file of weights ({type(error).__name__})") from error
-    weights = state.get("model", state)
+    weights = state.get("model", state.get("state_dict", state))
+    weights = {k.removeprefix("module."): v for k, v in weights.items()}
     inside = {
         k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")
     }
@@ -185,6 +187,12 @@ def load_backbone(method: Any, path: str | Path) -> int:
     try:
         if "conv1.weight" in found and hasattr(method.backbone, "load_trunk"):
             return method.backbone.load_trunk(found)
+        if lacking := getattr(method.backbone, "MAY_LACK", ()):
+            own = method.backbone.state_dict()
+            kept = {k: v for k, v in own.items() if k.startswith(lacking) and k not in found}
+            found = {k: v for k, v in found.items() if k in own}
+            method.backbone.load_state_dict({**kept, **found})
+            return len(found)
         method.backbone.load_state_dict(found)
     except RuntimeError as error:
         first = str(error).splitlines()[:2][-1].strip()

@@ -31,6 +31,7 @@ class CnnSa(PoseMethod):
         "two_hands": {"hands": 2},
     }
     CELLS = {"full": 'OccRobNet Table I, row "CNN+SA"'}
+    PRETRAINED = "resnet50-19c8e357.pth"
     PRESETS: dict[str, dict[str, Any]] = {
         "paper": {},
         "tiny": {

@@ -58,6 +58,7 @@ class H2ONet(Losses, nn.Module):
     inputs: tuple[str, ...] = ("image",)
     crop_px, frames, hands = 128, 1, 1
     VARIANTS, PRESETS, CELLS = VARIANTS, PRESETS, CELLS
+    PRETRAINED = "densestack.pth"
 
     def __init__(
         self,

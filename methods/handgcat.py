@@ -49,6 +49,8 @@ class HandGCAT(nn.Module):
 
     crop_px, frames, hands = 256, 1, 1
     inputs: tuple[str, ...] = ("image", "joints_crop")
+    PRETRAINED = "resnet50-19c8e357.pth"
+    WITHOUT_BACKBONE = ("pose_only",)
     VARIANTS: dict[str, dict[str, Any]] = {
         "full": {},
         "mlp": {"graph_layers": 3, "graph_relu": True},

@@ -59,11 +59,13 @@ class HandOccNet(nn.Module):
     add_mean: whether predicted angles count from the hand's mean pose. target_2d: what heatmaps
     learn from, "joints" or Gaussian "heatmaps". start: random weights as "released", or "flat",
     near the flat hand. smooth: rounded L1 on tenfold metres in place of squares, for short
-    training; weight_2d: of the 2D term, None for the form's own. Defaults are the released
-    network. Raises UnknownName, HandbenchError where crop_px does not fit.
+    training; weight_2d: of the 2D term, None for the form's own; joints_only: meshes, poses and
+    shapes teach nothing, even where they are annotated. Defaults are the released network.
+    Raises UnknownName, HandbenchError where crop_px does not fit.
     """
 
     inputs, crop_px, frames, hands = ("image",), 256, 1, 1
+    PRETRAINED = "resnet50-19c8e357.pth"
     VARIANTS: dict[str, dict[str, Any]] = {
         "full": {},
         "identity": {"inject": "none", "enhance": "none"},
@@ -155,6 +157,7 @@ class HandOccNet(nn.Module):
         start: str = "released",
         smooth: bool = False,
         weight_2d: float | None = None,
+        joints_only: bool = False,
     ) -> None:
         super().__init__()
         for option, (value, known) in {
@@ -168,7 +171,7 @@ class HandOccNet(nn.Module):
             if value not in known:
                 raise UnknownName(option, value, known)
         self.crop_px, self.smooth = crop_px, smooth
-        self.target_2d, self.weight_2d = target_2d, weight_2d
+        self.target_2d, self.weight_2d, self.joints_only = target_2d, weight_2d, joints_only
         cells = crop_px // STRIDE
         if crop_px % STRIDE or cells & (cells - 1) or cells < 2**depth:
             raise HandbenchError(
@@ -289,6 +292,9 @@ class HandOccNet(nn.Module):
 
     def losses(self, out: Batch, batch: Batch) -> Batch:
         """Weighted terms (HandRegressor.losses); what is not annotated counts nowhere."""
+        if self.joints_only:
+            none = torch.zeros_like(batch["valid_mano"])
+            batch = {**batch, "valid_mano": none, "valid_verts": none}
         terms = self.regressor.losses(out, batch, batch["joints_crop"], self.smooth, self.weight_2d)
         if self.target_2d == "heatmaps":
             error = (out["heatmaps"] - self.gaussians(batch["joints_crop"])).square()

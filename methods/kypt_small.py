@@ -29,6 +29,7 @@ class KyptSmall(KeypointTransformer):
         "two_hands_object": {"hands": 2, "objects": True},
     }
     CELLS = {"full": 'OccRobNet Tables I, II, IV, row "Kypt Trans. [5]"'}
+    PRETRAINED = "resnet50-19c8e357.pth"
     PRESETS: dict[str, dict[str, Any]] = {
         "paper": {},
         "tiny": {

@@ -63,6 +63,7 @@ class OccRobNet(KeypointTransformer):
         "hand_object": "OccRobNet section IV-A, MSSD",
         "two_hands_object": 'OccRobNet Table IV, row "Ours"',
     }
+    PRETRAINED = "resnet50-19c8e357.pth"
     PRESETS: dict[str, dict[str, Any]] = {
         "paper": {},
         "tiny": {

@@ -24,6 +24,7 @@ class Plain(nn.Module):
     """
 
     inputs, crop_px, frames, hands = ("image",), 256, 1, 1
+    PRETRAINED = "resnet50-19c8e357.pth"
     VARIANTS: dict[str, dict[str, Any]] = {"full": {}, "occlusion_augment": {}}
     RECIPE_KEYS = {"occlusion_augment": {"occlusion_augment": True}}
     PRESETS: dict[str, dict[str, Any]] = {

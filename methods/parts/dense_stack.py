@@ -64,6 +64,8 @@ class H2ONetBackbone(nn.Module):
     H2ONet section 3.3, figure 3.
     """
 
+    MAY_LACK = ("dense_stack3.", "mid_proj.")  # MobRecon's file ends before them
+
     def __init__(
         self,
         width: int = 128,
