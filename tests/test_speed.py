@@ -12,7 +12,7 @@ from handbench.errors import HandbenchError
 from handbench.hand import Hand
 from handbench.methods.parts.folding import fold, fold_mean, use_products
 from handbench.methods.parts.keypoint_graph import KeypointGraph
-from handbench.training import speed
+from handbench.training import speed, training_speed
 from handbench.training.cost import macs, parameters
 from handbench.training.example import example
 
@@ -157,3 +157,30 @@ def test_speed_from_the_command_line(toy_places, tmp_path):
     assert whole["latency_ms"]["mean"] == pytest.approx(whole["load_ms"] + whole["network_ms"])
     told = CliRunner().invoke(group, ["speed", "plain", "--preset", "tiny", "--threads", "1"])
     assert "(3 to warm up, 20 frames)" in told.stdout and "parameters" in told.stdout
+
+
+def test_speed_of_training_from_the_command_line(toy_places):
+    words = ["speed", "toy", "--train", "--data", "small", "--preset", "tiny", "--steps", "6"]
+    words += ["--batch", "8", "--device", "cpu", "-o", "box_source=gt_joints"]
+    done = CliRunner().invoke(group, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["samples_per_s"] == pytest.approx(8000 / found["step_ms"]["mean"])
+    assert 0 <= found["waiting"] <= 1 and found["device_idle"] is None
+    conv, head = 6 * 3 * 9 * 49, 6 * 49 * 63  # products a sample; images need no gradient
+    assert found["flops_a_step"] == 2 * 8 * (2 * conv + 3 * head)
+    assert found["achieved_flops"] == pytest.approx(
+        found["flops_a_step"] * found["samples_per_s"] / 8
+    )
+    assert found["share_of_peak"] == found["achieved_flops"] / found["peak_flops"] > 0
+    assert "1024 x 1024 here" in found["peak_source"]
+    told = CliRunner().invoke(group, words)
+    assert "samples/s" in told.stdout and "of the time for data" in told.stdout
+    fitted = CliRunner().invoke(group, ["speed", "oracle", *words[2:]])
+    assert "no steps to time" in str(fitted.exception)
+
+
+def test_peaks_are_of_the_device_by_name(monkeypatch):
+    monkeypatch.setattr(training_speed, "device_name", lambda device: "NVIDIA H200")
+    cuda = torch.device("cuda")
+    assert training_speed.peak(cuda, "bf16") == (989e12, "data sheet of the H200, dense bf16")

@@ -17,7 +17,7 @@ from handbench.cli.options import torch_options
     help="How many frames, after how many to warm up.",
 )
 @click.option("--end-to-end", is_flag=True, help="Also decoding and cropping, from prepared data.")
-@click.option("--data", help="For --end-to-end: NAME/SPLIT.  [default: the run's test split]")
+@click.option("--data", help="For --end-to-end: NAME/SPLIT; for --train: NAME.")
 @click.option(
     "--form",
     type=click.Choice(["folded", "trained"]),
@@ -26,6 +26,20 @@ from handbench.cli.options import torch_options
     help="The network made for asking, or as it is trained.",
 )
 @click.option("--compile", "compiled", is_flag=True, help="torch.compile it first (minutes).")
+@click.option("--train", "training", is_flag=True, help="Training steps instead, all included.")
+@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="For --train.")
+@click.option("--batch", type=click.IntRange(1), help="For --train.  [default: the recipe's]")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="For --train.")
+@click.option(
+    "--compile-mode",
+    type=click.Choice(["default", "reduce-overhead"]),
+    default="default",
+    show_default=True,
+    help="Of --train --compile; reduce-overhead: CUDA graphs.",
+)
+@click.option(
+    "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="For --train of a METHOD."
+)
 @torch_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def speed(
@@ -37,6 +51,12 @@ def speed(
     data: str | None,
     form: str,
     compiled: bool,
+    training: bool,
+    steps: int,
+    batch: int | None,
+    precision: str | None,
+    compile_mode: str,
+    overrides: tuple[str, ...],
     device: str,
     threads: int,
     hand_layer: str,
@@ -50,6 +70,7 @@ def speed(
     \b
     handbench speed handoccnet
     handbench speed h2onet/full --end-to-end --device cuda
+    handbench speed h2onet --train --data dexycb/s0 --batch 64 --precision bf16
     """
     try:
         import torch
@@ -67,6 +88,16 @@ def speed(
 
     choose(hand_layer)
     torch.set_num_threads(threads)
+    if training:
+        from handbench.training import training_speed
+
+        flags = {"batch": batch, "precision": precision}
+        chosen = do.recipe_of(what, variant, preset, data, overrides, flags)
+        where = pick_device(device)
+        found = training_speed.measure(chosen, where, steps, compiled, compile_mode)
+        text = training_speed.lines(found)
+        click.echo(json.dumps(found, indent=2) if as_json else "\n".join(text))
+        return
     one, where = do.subject(what, variant, preset), pick_device(device)
     figures = do.measure(one, protocol, where, form, compiled)
     if end_to_end:

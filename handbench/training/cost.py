@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from handbench.training.example import example
 
@@ -33,6 +33,13 @@ def macs(method: nn.Module) -> int:
     Counted on the trained form, with the hand layer's.
     """
     device = next(method.parameters(), torch.zeros(0)).device
+    with counting() as counter, torch.no_grad():
+        method(example(method, 1, device))
+    return counter.get_total_flops() // 2
+
+
+def counting() -> FlopCounterMode:
+    """A block in which dense products are counted, attention on the CPU among them."""
 
     def attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
         return sdpa_flop_count(q, k, v)
@@ -40,12 +47,17 @@ def macs(method: nn.Module) -> int:
     def product(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
         return 0 if a.layout != torch.strided else 2 * a.shape[0] * a.shape[1] * b.shape[1]
 
+    def back(gradient: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+        return sdpa_backward_flop_count(gradient, q, k, v)
+
     product._get_raw = True  # type: ignore[attr-defined]
     aten = torch.ops.aten
-    extra = {aten._scaled_dot_product_flash_attention_for_cpu: attention, aten.mm: product}
-    with FlopCounterMode(display=False, custom_mapping=extra) as counter, torch.no_grad():
-        method(example(method, 1, device))
-    return counter.get_total_flops() // 2
+    extra = {
+        aten._scaled_dot_product_flash_attention_for_cpu: attention,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: back,
+        aten.mm: product,
+    }
+    return FlopCounterMode(display=False, custom_mapping=extra)
 
 
 def settle(device: torch.device) -> None:

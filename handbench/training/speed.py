@@ -1,8 +1,8 @@
 """How large and how fast a method is: parameters, products, memory, latency, throughput."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,24 @@ def subject(text: str, variant: str = "full", preset: str | None = None) -> Subj
     run = runs.find(text)
     method, recipe, _ = checkpoint.trained(run)
     return Subject(method, recipe, run)
+
+
+def recipe_of(
+    text: str,
+    variant: str,
+    preset: str | None,
+    data: str | None,
+    overrides: Sequence[str],
+    flags: Mapping[str, Any],
+) -> recipes.Recipe:
+    """What a method by name (preset default paper) or a run is trained with; `data`, overrides
+    and flags as recipe.make takes them change a method's, data and flags a run's."""
+    if text in registry.table("method"):
+        return recipes.make(
+            text, variant, preset or "paper", data or "synthetic", overrides, **flags
+        )
+    changed = {"data": data, **flags}
+    return replace(runs.find(text).recipe(), **{k: v for k, v in changed.items() if v is not None})
 
 
 def measure(

@@ -28,7 +28,7 @@ from handbench.training.precision import Precision
 from handbench.training.recipe import Recipe
 from handbench.training.runs import Run
 from handbench.training.schedule import learning_rate, make_optimizer
-from handbench.training.selection import mpjpe_mm
+from handbench.training.selection import VALIDATED, mpjpe_mm
 from handbench.training.stopping import stop_requests
 
 LOOK_EVERY = 10  # steps
@@ -142,14 +142,13 @@ class Trainer:
         noted_step, told = self.step, ""
         if self.average and not self.step:
             self.average.reset()  # weights may have come from a file since
-        self.objective = self._spread()
-        norms.hold(self.method, self.recipe.batch_norm)
+        self.make_ready()
         with (
             stop_requests() as asked,
             following(self.run, self.step, self.tensorboard, self.team.first) as note,
             live(self.run.name, self.step, self.total) as show,
         ):
-            for parts in self._feed():
+            for parts in self.feed():
                 self.one_step(parts)
                 self.step += 1
                 last = self.step == self.total
@@ -178,6 +177,11 @@ class Trainer:
                     raise KeyboardInterrupt
         say(f"{self.run.name}: {self.total} steps, {told}, {time.monotonic() - began:.0f} s")
 
+    def make_ready(self) -> None:
+        """Before the first step: the loss shared out to the team, the method in training mode."""
+        self.objective = self._spread()
+        norms.hold(self.method, self.recipe.batch_norm)
+
     @property
     def epoch(self) -> int:
         return (self.step - 1) // self.order.per_epoch
@@ -198,7 +202,7 @@ class Trainer:
             for part in np.array_split(mine, self.recipe.accumulate):
                 yield epoch, part
 
-    def _feed(self) -> Iterator[list[Batch]]:
+    def feed(self) -> Iterator[list[Batch]]:
         """The batches of each step on the device; counts the time spent waiting for them."""
         return ahead(self._loaded(), self.device)
 
@@ -288,7 +292,9 @@ class Trainer:
         """Error on the validation hands, of the average where there is one; keeps the best."""
         assert self.validation is not None
         with self.average.applied() if self.average else nullcontext():
-            score = mpjpe_mm(self.method, *self.validation, self.device)
+            # a run of a few steps is not validated for longer than it is trained
+            most = min(VALIDATED, self.total * self.recipe.batch)
+            score = mpjpe_mm(self.method, *self.validation, self.device, most)
             if self.recipe.checkpoint == "best" and (
                 self.best is None or score < self.best["val_mpjpe_mm"]
             ):
