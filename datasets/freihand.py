@@ -118,7 +118,12 @@ class FreiHAND:
                 plans.append(SequencePlan(name, CAMERA, f"{self.split}/{name}", len(there), key))
         rows = sum(plan.rows for plan in plans)
         wanted = count * len(self.versions)
-        self.counts = {"expected": wanted, "missing": wanted - rows, "samples": count}
+        self.counts = {
+            "expected": wanted,
+            "missing": wanted - rows,
+            "samples": count,
+            "official_rows": COUNTS[self.split] * len(self.versions),
+        }
         if not plans:
             raise DataError(
                 f"none of the {wanted} pictures of {here} is in {self.pictures}: unpack "
@@ -177,7 +182,11 @@ class FreiHAND:
             if (self.pictures / points.name).is_file():
                 samples.setdefault(number % UNIQUE, []).append((number // UNIQUE, points))
         rows = sum(len(each) for each in samples.values())
-        self.counts = {"expected": len(found), "missing": len(found) - rows}
+        self.counts = {
+            "expected": len(found),
+            "missing": len(found) - rows,
+            "official_rows": -1,  # of somebody's own file
+        }
         if not rows:
             raise DataError(
                 f"none of the {len(found)} pictures of {self.keypoints} is in {self.pictures}"

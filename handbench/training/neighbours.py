@@ -17,7 +17,8 @@ class Neighbours:
     recipe.FRAME_RULES. clean: frames of the same sequence, camera and gap-free clip; before its
     first frame that one stands. released: so many places earlier in the list of hands, whatever
     stands there, and in the first frames of a video half way to frame 0 and frame 0 (H2ONet's
-    loaders). jitter: the offsets of training vary, t * step by less than jitter, as there.
+    loaders); the list is the official one where every hand has its official_index, else the order
+    of hands. jitter: the offsets of training vary, t * step by less than jitter, as there.
     Raises UnknownName.
     """
 
@@ -38,6 +39,8 @@ class Neighbours:
         self.back = step * np.arange(frames)
         number = np.asarray(columns["frame_number"]) if rule == "released" else np.zeros(0)
         self.frame_number = number[rows] if len(number) else number
+        self.listed = listed(columns, rows) if rule == "released" else rows[:0]
+        self.at = np.argsort(self.listed)
         if frames > 1 and rule == "clean":
             self.by_time, self.place, self.first = videos(columns)
         self.hand = np.full((2, len(columns["id"])), -1)
@@ -59,7 +62,8 @@ class Neighbours:
             far, number = self.back[-1], self.frame_number[index, None]
             early = number * np.arange(self.frames) // max(1, self.frames - 1)
             # an index below 0 counts from the list's end there, as here
-            hand = (index[:, None] - np.where(number < far, early, back)) % len(self.rows)
+            at = self.at[index, None] - np.where(number < far, early, back)
+            hand = self.listed[at % len(self.rows)]
             return self.rows[hand], self.side[hand], hand
         side = np.repeat(self.side[index, None], self.frames, 1)
         row = self.rows[index, None]
@@ -79,6 +83,12 @@ class Neighbours:
     def told(self) -> str:
         """For protocols: how many frames, by which rule and how far back."""
         return f"{self.frames} ({self.rule}: {', '.join(str(-back) for back in self.back)})"
+
+
+def listed(columns: Any, rows: NDArray) -> NDArray[np.int64]:
+    """Hands (M,) of the rows in the order of the official list, else as they are."""
+    official = np.asarray(columns["official_index"])[rows] if "official_index" in columns else rows
+    return np.argsort(official if (official >= 0).all() else np.arange(len(rows)), kind="stable")
 
 
 def videos(columns: Any) -> tuple[NDArray[np.int64], ...]:

@@ -14,7 +14,7 @@ from handbench.training.loader import batches
 from handbench.training.recipe import Recipe
 from handbench.training.runs import TRAIN, VAL, data_split
 
-VALIDATED = 512  # hands, evenly spaced: enough to follow and to choose
+VALIDATED = 512  # hands at most, evenly spaced: enough to follow and to choose
 EVERY = 20  # of recordings, or of frames
 BATCH = 32
 
@@ -68,12 +68,14 @@ def described(recipe: Recipe) -> str:
 
 
 @torch.no_grad()
-def mpjpe_mm(method: Any, samples: Samples, chosen: NDArray, device: torch.device) -> float:
-    """Mean wrist-relative joint error in mm of up to VALIDATED of the chosen samples (K,).
+def mpjpe_mm(
+    method: Any, samples: Samples, chosen: NDArray, device: torch.device, most: int = VALIDATED
+) -> float:
+    """Mean wrist-relative joint error in mm of up to `most` of the chosen samples (K,).
 
     In float32. Every process takes a part of the batches; each hand counts once.
     """
-    places = np.linspace(0, len(chosen) - 1, min(len(chosen), VALIDATED)).astype(np.int64)
+    places = np.linspace(0, len(chosen) - 1, min(len(chosen), most)).astype(np.int64)
     parts = np.array_split(chosen[places], -(-len(places) // BATCH))
     mine = parts[team().rank :: team().size]
     sums = torch.zeros(2, dtype=torch.float64, device=device)
