@@ -13,7 +13,7 @@ from handbench.hand import Hand
 from handbench.methods.parts.folding import fold, fold_mean, use_products
 from handbench.methods.parts.keypoint_graph import KeypointGraph
 from handbench.training import speed, training_speed
-from handbench.training.cost import macs, parameters
+from handbench.training.cost import counting, macs, parameters
 from handbench.training.example import example
 
 ASKED = [
@@ -180,7 +180,23 @@ def test_speed_of_training_from_the_command_line(toy_places):
     assert "no steps to time" in str(fitted.exception)
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_step_back_is_twice_a_step_forward(kind, groups):
+    layer, x = kind(8, 4, 3, stride=2, groups=groups), torch.rand(2, 8, 9, 9, requires_grad=True)
+    with counting() as forward:
+        out = layer(x)
+    with counting() as back:
+        out.sum().backward()
+    places = (81 if kind is nn.ConvTranspose2d else 16) * 9
+    assert forward.get_total_flops() == 2 * 2 * 8 * 4 // groups * places
+    assert back.get_total_flops() == 2 * forward.get_total_flops()
+
+
 def test_peaks_are_of_the_device_by_name(monkeypatch):
     monkeypatch.setattr(training_speed, "device_name", lambda device: "NVIDIA H200")
     cuda = torch.device("cuda")
-    assert training_speed.peak(cuda, "bf16") == (989e12, "data sheet of the H200, dense bf16")
+    assert training_speed.peak(cuda, "bf16") == (
+        989e12,
+        "data sheet of the NVIDIA H200, dense bf16",
+    )

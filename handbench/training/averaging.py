@@ -29,7 +29,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """step: how many steps have been taken."""
+        """step: how many steps have been taken, those that were skipped among them."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_([*self.values.values()], [*self.weights.values()], share)
 

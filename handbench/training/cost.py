@@ -1,6 +1,7 @@
 """What a network costs: parameters, products, memory; on the CPU and on a GPU alike."""
 
 import copy
+import math
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -50,11 +51,20 @@ def counting() -> FlopCounterMode:
     def back(gradient: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
         return sdpa_backward_flop_count(gradient, q, k, v)
 
+    def convolved_back(
+        gradient: Any, x: Any, weight: Any, _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool,
+        _o: Any, _groups: Any, wanted: Any, *_: Any, **__: Any,
+    ) -> int:  # fmt: skip
+        # torch's own count takes a grouped convolution for a full one
+        places = (x if transposed else gradient)[2:]
+        return 2 * x[0] * math.prod(weight) * math.prod(places) * sum(wanted[:2])
+
     product._get_raw = True  # type: ignore[attr-defined]
     aten = torch.ops.aten
     extra = {
         aten._scaled_dot_product_flash_attention_for_cpu: attention,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: back,
+        aten.convolution_backward: convolved_back,
         aten.mm: product,
     }
     return FlopCounterMode(display=False, custom_mapping=extra)

@@ -18,12 +18,15 @@ from handbench.training.speed import stated, summary
 from handbench.training.train import compile_network, method_for
 from handbench.training.trainer import Trainer
 
-# Dense FLOP/s without sparsity: NVIDIA's data sheets (H100/H200 SXM, A100 SXM). fp32 is without
-# TF32, as torch multiplies unless told otherwise.
+# Dense FLOP/s without sparsity, NVIDIA's data sheets of the SXM boards, by the name torch gives.
+# fp32 is without TF32, which torch uses in convolutions alone unless told otherwise.
+HOPPER = {"bf16": 989e12, "fp16": 989e12, "fp32": 67e12}
+AMPERE = {"bf16": 312e12, "fp16": 312e12, "fp32": 19.5e12}
 PEAKS = {
-    "H200": {"bf16": 989e12, "fp16": 989e12, "fp32": 67e12},
-    "H100": {"bf16": 989e12, "fp16": 989e12, "fp32": 67e12},
-    "A100": {"bf16": 312e12, "fp16": 312e12, "fp32": 19.5e12},
+    "NVIDIA H200": HOPPER,
+    "NVIDIA H100 80GB HBM3": HOPPER,
+    "NVIDIA A100-SXM4-40GB": AMPERE,
+    "NVIDIA A100-SXM4-80GB": AMPERE,
 }
 PROBE, PROBES = 1024, 5  # side and number of the products that stand for an unknown device's peak
 WARM = {"cpu": 2, "cuda": 15}  # steps: caches, algorithms, graphs; the queue of a GPU
@@ -134,7 +137,7 @@ def mark(device: torch.device) -> Any:
     if device.type == "cpu":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
-    event.record()
+    event.record(torch.cuda.current_stream(device))
     return event
 
 
@@ -156,9 +159,8 @@ def utilisation(device: torch.device) -> float | None:
 def peak(device: torch.device, precision: str) -> tuple[float, str]:
     """FLOP/s of a device in a precision, and where the number is from."""
     name = device_name(device)
-    for known, rates in PEAKS.items():
-        if device.type == "cuda" and known in name:
-            return rates[precision], f"data sheet of the {known}, dense {precision}"
+    if name in PEAKS:
+        return PEAKS[name][precision], f"data sheet of the {name}, dense {precision}"
     a = torch.rand(PROBE, PROBE, device=device).to(TYPES[precision])
     best = np.inf
     for _ in range(PROBES):
