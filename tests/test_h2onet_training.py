@@ -95,6 +95,20 @@ def test_the_released_rule_takes_list_places_and_crosses_videos():
         Neighbours(listed(), np.arange(40), right, 3, 5, "clear")
 
 
+def test_the_released_list_is_the_official_one_where_every_hand_has_a_place_in_it():
+    columns, rows, right = listed(), np.arange(40), np.zeros(40, bool)
+    columns["frame_number"] = np.full(40, 30)  # no hand is too near to the start of its video
+    ways = {"backwards": rows[::-1], "incomplete": np.where(rows == 7, -1, rows[::-1])}
+    found = {}
+    for name, official in ways.items():
+        columns["official_index"] = official
+        neighbours = Neighbours(columns, rows, right, 3, 5, "released")
+        found[name] = neighbours.of(np.array([22, 38]))[0].tolist()
+    # what stands earlier in the list stands later in ours; before its begin is its end
+    assert found["backwards"] == [[22, 27, 32], [38, 3, 8]]
+    assert found["incomplete"] == [[22, 17, 12], [38, 33, 28]]
+
+
 def test_jitter_is_the_released_one_and_follows_from_the_sample_alone():
     right = np.zeros(40, bool)
     for rule in ("clean", "released"):

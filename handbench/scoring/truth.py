@@ -47,12 +47,16 @@ class Truth:
         return values
 
     def joints_m(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Wrist-relative joints (M,21,3), valid (M,21), and wrists in the camera (M,3)."""
+        """Wrist-relative joints (M,21,3), valid (M,21), and wrists in the camera (M,3).
+
+        None is valid of a hand whose wrist is not known, or is all that is known: its error is 0.
+        """
         joints = self.split.hand_column("joints_m").astype(np.float64)
         valid = (self.split.hand_column("joints_valid") & 1).astype(bool)
         valid &= np.isfinite(joints).all(-1)
         wrist = joints[:, 0].copy()
-        return joints - wrist[:, None], valid & valid[:, :1], wrist
+        valid &= valid[:, :1] & valid[:, 1:].any(1, keepdims=True)
+        return joints - wrist[:, None], valid, wrist
 
     def verts_m(self, part: slice | NDArray) -> NDArray | None:
         """Wrist-relative vertices of some hands, (m,778,3), NaN for hands without a mesh.
