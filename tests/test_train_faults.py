@@ -136,6 +136,21 @@ def test_looking_at_losses_now_and_then_changes_nothing_but_when_it_is_said(
     assert not runs.run_of(stopping).checkpoint.exists()  # none from behind the bad step
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("way", ["exact", "fast"])
+def test_a_gpu_is_fed_ahead_and_names_bad_samples(way, monkeypatch, tmp_path, capsys):
+    """Without dropout a GPU's weights are those of the CPU but for rounding."""
+    monkeypatch.setattr("toy_method.nn.Dropout", lambda share: torch.nn.Identity())
+    chosen = make("poison=13", "on_nonfinite=skip", f"pictures={way}", "lr=0.001", steps=30)
+    found = []
+    for device in ("cpu", "cuda"):
+        elsewhere(monkeypatch, tmp_path, device)
+        found.append(weights(train(chosen, device=device)))
+        assert "small/train/s003/cam/1:left" in capsys.readouterr().err
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name].cpu(), value, rtol=0, atol=2e-3)
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(monkeypatch, tmp_path):
     chosen = make()
     elsewhere(monkeypatch, tmp_path, "whole")

@@ -14,6 +14,7 @@ from handbench.console import progress, say
 from handbench.errors import HandbenchError
 from handbench.training.batch import Samples, to_torch
 from handbench.training.distributed import team
+from handbench.training.feeding import loading_threads
 from handbench.training.joints import stem_of, use
 from handbench.training.loader import batches, once
 from handbench.training.pairs import counts, rows_of
@@ -111,7 +112,7 @@ def made(
     In a team the first process gets all batches, the others their own.
     """
     parts = [*once(len(samples), BATCH)]
-    mine = batches(samples, parts[team().rank :: team().size])
+    mine = batches(samples, parts[team().rank :: team().size], loading_threads(device))
     for _ in range(-(-len(parts) // team().size)):
         done = None
         for arrays in islice(mine, 1):

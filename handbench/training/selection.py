@@ -10,6 +10,7 @@ from handbench import files
 from handbench.errors import DataError
 from handbench.training.batch import Samples, to_torch
 from handbench.training.distributed import team
+from handbench.training.feeding import loading_threads
 from handbench.training.loader import batches
 from handbench.training.recipe import Recipe
 from handbench.training.runs import TRAIN, VAL, data_split
@@ -80,7 +81,7 @@ def mpjpe_mm(
     mine = parts[team().rank :: team().size]
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     method.eval()
-    for arrays in batches(samples, ((0, part) for part in mine)):
+    for arrays in batches(samples, ((0, part) for part in mine), loading_threads(device)):
         batch = to_torch(arrays, device)
         errors = (method(batch)["joints_m"] - batch["joints_m"]).norm(dim=-1)
         sums[0] += (errors * batch["valid_joints"]).sum()
