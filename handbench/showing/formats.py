@@ -12,6 +12,7 @@ from handbench.scoring.stats import Estimate
 
 NOT_RUN = "not run"
 DASH = "–"
+BEGINNING = "initialisation"  # the method condition of that name
 
 
 @dataclass(frozen=True)
@@ -283,7 +284,7 @@ def _html_row(table: Table, row: Row) -> str:
 
 
 def plain(table: Table) -> str:
-    """For a terminal: caption, aligned columns with intervals, notes."""
+    """For a terminal: caption, aligned columns with intervals, what weights began as, notes."""
     from tabulate import tabulate
 
     rows = []
@@ -295,7 +296,18 @@ def plain(table: Table) -> str:
             rows.append([row.label, *(f"{number(*one)} {interval(*one)}".strip() for one in given)])
     head = ["method", *(column.title for column in table.columns)]
     body = tabulate(rows, head, tablefmt="simple", disable_numparse=True)
-    return "\n".join(["", table.caption, body, *table.notes])
+    return "\n".join(["", table.caption, body, *_beginnings(table), *table.notes])
+
+
+def _beginnings(table: Table) -> list[str]:
+    """One line: what the weights of each method were before training."""
+    labels: dict[str, list[str]] = {}
+    for row in table.rows:
+        if BEGINNING in row.extras:
+            labels.setdefault(row.extras[BEGINNING], []).append(row.label)
+    alone = len(labels) == 1
+    told = [what if alone else f"{what} ({', '.join(who)})" for what, who in labels.items()]
+    return [f"{BEGINNING}: {'; '.join(told)}"] if told and BEGINNING in table.extras else []
 
 
 def _pipe(cells: Sequence[str]) -> str:
