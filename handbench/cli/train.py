@@ -99,6 +99,7 @@ def train(
     from handbench import files, registry
     from handbench.console import say
     from handbench.hand_layer import choose
+    from handbench.store import open_split
     from handbench.training import backbones, distributed, recipe, runs, sweep
     from handbench.training.train import train as run_training
 
@@ -115,6 +116,7 @@ def train(
     }
 
     def trained(asked: recipe.Recipe) -> runs.Run:
+        open_split(runs.data_split(asked.data, runs.TRAIN))  # without data weights are no matter
         chosen, weights = backbones.chosen(asked, backbone)
         run = run_training(
             chosen,
