@@ -96,6 +96,7 @@ def test_tree_to_hdf5_equals_the_takes(built, shots, tmp_path, capsys):
     assert (columns["right/joints_kind"] == 3).all()
     info = split.attributes
     assert info["missing"] == 0
+    assert info["official_rows"] == 10_503  # the first of the two that go round
     assert info["expected"] == 6
     bone = np.linalg.norm(np.diff(columns["right/joints_m"][:, [0, 9]], axis=1), axis=-1)
     assert ((bone > 0.05) & (bone < 0.13)).all()

@@ -236,3 +236,19 @@ def test_compare_finds_the_better_one(truth):
     rows = {row["metric"]: row for row in differences(near, far) if row["level"] == "all"}
     assert rows["mpjpe_mm"]["value"] < -10
     assert rows["mpjpe_mm"]["low"] is None or rows["mpjpe_mm"]["high"] < 0
+
+
+def test_a_hand_of_which_only_the_wrist_is_known_has_no_joint_error(truth, monkeypatch):
+    exact, whole = from_truth(truth), truth.split.hand_column
+
+    def wrists_alone(self, name):  # as in evaluation splits whose truth is kept back
+        column = np.array(whole(name))
+        if name == "joints_valid":
+            column[:, 1:] = 0
+        return column
+
+    monkeypatch.setattr(type(truth.split), "hand_column", wrists_alone)
+    assert not truth.joints_m()[1].any()
+    found = score(exact, truth, get("handbench")).metrics
+    assert not np.isfinite(found["mpjpe_mm"].value)
+    assert not np.isfinite(found["auc50_joints"].value)
