@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from handbench import predictions, registry
 from handbench.cli import group
+from handbench.errors import DataError
 from handbench.training import recipe, runs
 
 # Of DexYCB the setup by cameras: its splits are the smallest.
@@ -41,7 +42,6 @@ MORE = [
 LACKING = [
     ("handoccnet_fpha", "fhbhands_fits"),
     ("h2onet_ho3d_v2", "evaluation_*.json"),
-    ("handgcat_ho3d_v3", "evaluation_*.json"),
 ]
 
 
@@ -162,3 +162,11 @@ def test_recipes_where_something_is_lacking(places, stem, lacking):
     result = train_and_score(places, stem, lacking=lacking)
     assert ("mpjpe_mm" in known(result)) == ("fpha" in stem)
     assert "mpvpe_mm" not in known(result)
+
+
+@pytest.mark.slow
+def test_true_2d_joints_are_not_made_up(places):
+    with pytest.raises(
+        DataError, match="9 of 9 hands of ho3d_v3/evaluation have no true 2D joints"
+    ):
+        train_and_score(places, "handgcat_ho3d_v3", lacking="evaluation_*.json")
