@@ -18,15 +18,15 @@ import torch
 from report import Row, compare, interleave, main
 
 from handbench.hand import default_hand
+from handbench.loading.augment import Augmentation, draw
+from handbench.loading.batch import Samples
+from handbench.loading.crop import extent, square
+from handbench.loading.loader import Order, batches
 from handbench.preparing.index import build
 from handbench.preparing.parts import Part
 from handbench.preparing.pictures import Pictures
 from handbench.records import Frame, HandRecord
 from handbench.store import open_split
-from handbench.training.augment import Augmentation, draw
-from handbench.training.batch import Samples
-from handbench.training.crop import extent, square
-from handbench.training.loader import Order, batches
 
 COUNT = 256
 BATCH = 32
@@ -35,7 +35,7 @@ ROUNDS = 7
 CROP = 256
 TARGETS = {  # by how pictures are stored and cut
     ("full frames", "exact"): 3.5,
-    ("full frames", "fast"): 4.1,
+    ("full frames", "fast"): 3.5,
     ("margin crops", "exact"): 6,
     ("margin crops", "fast"): 8,
 }

@@ -15,9 +15,9 @@ from report import Row, compare, interleave, main
 
 from handbench import registry
 from handbench.hand import Hand
+from handbench.inference.cost import peak_mib
+from handbench.inference.example import example
 from handbench.mesh.topology import build
-from handbench.training.cost import peak_mib
-from handbench.training.example import example
 
 # method, variant, batch -> least ratio wanted, and with torch.compile
 WANTED = {

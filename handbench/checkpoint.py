@@ -13,9 +13,9 @@ from handbench.console import say
 from handbench.errors import DataError, HandbenchError
 from handbench.files import replacing
 from handbench.hand import Hand, models_of
+from handbench.inference.released import import_released
 from handbench.registry import load as load_name
 from handbench.training.recipe import Recipe, from_dict, method_options
-from handbench.training.released import import_released
 from handbench.training.runs import Run
 
 __all__ = [

@@ -41,7 +41,7 @@ def evaluate_run(
     if not is_current(run, name, boxes):
         if find_spec("torch") is None:
             raise MissingPackage("torch", "train", f"predicting {name} with {run.name}")
-        from handbench.training.predict import predict
+        from handbench.inference.predict import predict
 
         predict(run, name, device, force=True, boxes=boxes)
     return evaluate_file(path, open_split(name), "handbench", path.parent, on_nan, force)

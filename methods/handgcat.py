@@ -14,6 +14,7 @@ from torch import nn
 
 from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
+from handbench.loading.augment import normals
 from handbench.mesh.topology import Topology
 from handbench.methods.parts.cross_attention import CrossFusion
 from handbench.methods.parts.folded_attention import fold_attention
@@ -21,7 +22,6 @@ from handbench.methods.parts.folding import fold, use_products
 from handbench.methods.parts.hand_regressor import JOINTS, HandRegressor, start_as_released
 from handbench.methods.parts.keypoint_graph import KeypointGraph
 from handbench.methods.parts.resnet_fpn import ResNetFPN
-from handbench.training.augment import normals
 
 Batch = dict[str, torch.Tensor]
 FOREIGN = "regressor.mano_regHead.mano_layer."  # of released files: MANO's arrays

@@ -8,9 +8,9 @@ from pathlib import Path
 from toy_runs import make
 
 import handbench.methods
+from handbench.inference.predict import predict
 from handbench.training import trainer
 from handbench.training.distributed import joined
-from handbench.training.predict import predict
 from handbench.training.train import train
 
 NORMS = ("frozen", "sync")

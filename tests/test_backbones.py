@@ -6,9 +6,9 @@ import torch
 from handbench import checkpoint, files
 from handbench.errors import HandbenchError
 from handbench.hand import default_hand
+from handbench.inference.predict import initialisation
 from handbench.methods.h2onet import H2ONet
 from handbench.training import backbones
-from handbench.training.predict import initialisation
 from handbench.training.recipe import make
 
 

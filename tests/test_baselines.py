@@ -5,9 +5,9 @@ import pytest
 
 from handbench.errors import HandbenchError
 from handbench.hand import Hand
+from handbench.loading.batch import Samples
 from handbench.store import open_split
 from handbench.training import recipe
-from handbench.training.batch import Samples
 from handbench.training.recipe import OCCLUDED
 
 

@@ -8,11 +8,11 @@ from small_split import joint_colours
 from handbench.errors import DataError, UnknownName
 from handbench.frames import project
 from handbench.hand import default_hand
+from handbench.loading.augment import Augmentation
+from handbench.loading.batch import Samples, to_torch, unmirror
+from handbench.loading.loader import Order, batches, once
+from handbench.loading.neighbours import Neighbours
 from handbench.store import open_split
-from handbench.training.augment import Augmentation
-from handbench.training.batch import Samples, to_torch, unmirror
-from handbench.training.loader import Order, batches, once
-from handbench.training.neighbours import Neighbours
 
 SIZE = 64
 
@@ -62,7 +62,7 @@ def test_labels_fit_the_picture_and_each_other(split, augment):
 
 def test_posing_per_batch_gives_the_kept_vertices(split, monkeypatch):
     kept = samples(split)[[3, 9, 20]]["verts_m"]
-    monkeypatch.setattr("handbench.training.batch.KEPT_VERTS", 0)
+    monkeypatch.setattr("handbench.loading.batch.KEPT_VERTS", 0)
     np.testing.assert_allclose(samples(split)[[3, 9, 20]]["verts_m"], kept, atol=1e-7)
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from handbench.errors import UnknownName
 from handbench.frames import mirror_points, project
-from handbench.training import crop
-from handbench.training.augment import Augmentation, draw, normals, uniforms
+from handbench.loading import crop
+from handbench.loading.augment import Augmentation, draw, normals, uniforms
 
 K = np.array([[[300.0, 0, 100], [0, 300, 80], [0, 0, 1]]])
 

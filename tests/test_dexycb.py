@@ -19,13 +19,13 @@ from handbench.cli import group
 from handbench.datasets import ycb
 from handbench.datasets.dexycb import DexYCB
 from handbench.datasets.dexycb_hands import visible_box
+from handbench.loading.neighbours import Neighbours
 from handbench.raster import face_ids
 from handbench.records import Mesh, ObjectRecord, Scene
 from handbench.store import decode, open_split
 from handbench.synthesis.dexycb import write_shots
 from handbench.synthesis.likeness import object_mesh
 from handbench.synthesis.takes import draw_owners
-from handbench.training.neighbours import Neighbours
 from handbench.visibility import label_scene
 
 LATE = 8  # pictures of the second sequence before its hand comes

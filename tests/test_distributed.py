@@ -15,8 +15,8 @@ from toy_runs import assert_same, elsewhere, log_steps, weights
 
 from handbench import checkpoint
 from handbench.errors import HandbenchError
+from handbench.inference.predict import predict
 from handbench.training import runs
-from handbench.training.predict import predict
 from handbench.training.train import train
 from handbench.training.trainer import share_of
 

@@ -11,11 +11,11 @@ from test_methods import batch_for, make
 
 from handbench.errors import HandbenchError, ShapeError
 from handbench.hand import Hand
+from handbench.inference.released import import_released
 from handbench.methods.h2onet import FOREIGN, H2ONet
 from handbench.methods.parts.frame_fusion import nearest_visible, take_frame
 from handbench.methods.parts.surface import edges
 from handbench.rotations import axis_angle_to_matrix
-from handbench.training.released import import_released
 
 GOLDEN = Path(__file__).parent / "golden" / "h2onet_frames_tiny.npz"
 FIXTURE = "fixtures/networks/h2onet_mf"

@@ -9,9 +9,9 @@ import torch
 
 from handbench.errors import DataError, HandbenchError
 from handbench.hand import Hand
+from handbench.inference.released import import_released
 from handbench.mesh.topology import load
 from handbench.methods.h2onet import FOREIGN, H2ONet
-from handbench.training.released import import_released
 
 GOLDEN = Path(__file__).parent / "golden" / "h2onet_tiny.npz"
 OUTPUTS = {

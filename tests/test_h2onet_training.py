@@ -8,14 +8,14 @@ import pytest
 from handbench.errors import UnknownName
 from handbench.frames import mirror_points
 from handbench.hand import default_hand
+from handbench.inference.predict import predict
+from handbench.loading.augment import Augmentation
+from handbench.loading.batch import Samples
+from handbench.loading.neighbours import Neighbours
 from handbench.methods.h2onet import H2ONet
 from handbench.predictions import attributes
 from handbench.store import open_split
 from handbench.training import recipe
-from handbench.training.augment import Augmentation
-from handbench.training.batch import Samples
-from handbench.training.neighbours import Neighbours
-from handbench.training.predict import predict
 from handbench.training.train import train
 
 SIZES = {"width": 8, "hidden": 16, "decoder": [8, 8, 8, 8, 8], "classifier": 16}

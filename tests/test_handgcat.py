@@ -10,12 +10,12 @@ import torch
 from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
 from handbench.hand_layer import HandLayer
+from handbench.inference.predict import conditions
+from handbench.inference.released import import_released
 from handbench.methods.handgcat import FOREIGN, HandGCAT
 from handbench.methods.parts.cross_attention import ChannelAttention
 from handbench.methods.parts.keypoint_graph import KeypointGraph, laplacian
-from handbench.training.predict import conditions
 from handbench.training.recipe import make
-from handbench.training.released import import_released
 
 GOLDEN = Path(__file__).parent / "golden" / "handgcat_tiny.npz"
 OUTPUTS = {

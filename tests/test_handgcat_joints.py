@@ -7,11 +7,12 @@ from handbench import checkpoint, files, predictions
 from handbench.cli import group
 from handbench.errors import DataError, HandbenchError
 from handbench.hand import Hand
+from handbench.inference import joints
+from handbench.inference.inspected import inspect
+from handbench.inference.speed import Subject
 from handbench.methods.handgcat import FOREIGN, HandGCAT
 from handbench.store import open_split
-from handbench.training import joints, recipe, runs
-from handbench.training.inspected import inspect
-from handbench.training.speed import Subject
+from handbench.training import recipe, runs
 from handbench.training.train import samples_for, train
 
 

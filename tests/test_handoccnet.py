@@ -10,11 +10,11 @@ from handbench import checkpoint
 from handbench.errors import HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
 from handbench.hand_layer import HandLayer
+from handbench.inference.released import import_released
 from handbench.methods.handoccnet import FOREIGN, HandOccNet
 from handbench.methods.parts.injection import CrossAttention
 from handbench.methods.plain import Plain
 from handbench.training import recipe
-from handbench.training.released import import_released
 
 GOLDEN = Path(__file__).parent / "golden" / "handoccnet_tiny.npz"
 TERMS = ("verts", "joints", "pose", "shape", "joints_2d")

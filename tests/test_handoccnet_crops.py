@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from handbench.loading import crop
+from handbench.loading.patches import warp_exact
 from handbench.scoring.align import procrustes
-from handbench.training import crop
-from handbench.training.patches import warp_exact
 
 
 def test_crops_are_the_released_ones(shared):

@@ -4,8 +4,8 @@ import torch
 from handbench import registry
 from handbench.errors import HandbenchError
 from handbench.hand import Hand
+from handbench.inference import onnx as exporting
 from handbench.methods.mean_pose import MeanPose
-from handbench.training import onnx as exporting
 
 METHODS = ("plain", "handoccnet", "handgcat", "h2onet", "occrobnet")
 

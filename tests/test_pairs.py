@@ -12,14 +12,14 @@ from handbench import checkpoint, predictions
 from handbench.evaluate import evaluate_run
 from handbench.frames import project
 from handbench.hand import Hand, default_hand
+from handbench.loading.augment import Augmentation
+from handbench.loading.joined import Joined
+from handbench.loading.pairs import HandsWithObjects, PairSamples, PairsWithObjects, kind_of
 from handbench.methods.occrobnet import OccRobNet
 from handbench.preparing.prepare import prepare
 from handbench.showing.rows import label
 from handbench.store import open_split
 from handbench.training import recipe
-from handbench.training.augment import Augmentation
-from handbench.training.joined import Joined
-from handbench.training.pairs import HandsWithObjects, PairSamples, PairsWithObjects, kind_of
 from handbench.training.train import train
 
 TURNED = Augmentation(scale=0.2, rotation_deg=60, rotation_share=1, colour=0)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from handbench.errors import DataError
-from handbench.training import crop, patches
-from handbench.training.augment import draw
-from handbench.training.batch import to_torch
+from handbench.loading import crop, patches
+from handbench.loading.augment import draw
+from handbench.loading.batch import to_torch
 
 SIZE = (200, 160)
 

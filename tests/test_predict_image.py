@@ -16,12 +16,13 @@ from handbench import checkpoint
 from handbench.errors import DataError, HandbenchError
 from handbench.frames import project
 from handbench.hand import default_hand
+from handbench.inference import outputs, placing
+from handbench.inference.photographs import find, read_boxes, read_joints
+from handbench.inference.pictures import predict_pictures, wanted
+from handbench.inference.predict import predict
 from handbench.rotations import axis_angle_to_matrix
 from handbench.store import open_split
-from handbench.training import outputs, placing, recipe
-from handbench.training.photographs import find, read_boxes, read_joints
-from handbench.training.pictures import predict_pictures, wanted
-from handbench.training.predict import predict
+from handbench.training import recipe
 from handbench.training.train import train
 
 BOX = "20,10,100,90"

@@ -9,6 +9,8 @@ import pytest
 
 from handbench.errors import DataError
 from handbench.hand import Hand
+from handbench.loading.augment import Augmentation
+from handbench.loading.batch import Samples
 from handbench.preparing import turbo
 from handbench.preparing.pictures import AS_SHIPPED, Pictures, margin
 from handbench.preparing.prepare import estimate, prepare
@@ -16,8 +18,6 @@ from handbench.records import Mesh, Scene, SequencePlan
 from handbench.showing import overlay
 from handbench.store import open_split
 from handbench.synthesis.takes import Take, cameras_around, film_takes
-from handbench.training.augment import Augmentation
-from handbench.training.batch import Samples
 
 SIZE = (640, 480)
 K = np.array([[613.0, 0, 313], [0, 612, 245], [0, 0, 1]])

@@ -10,11 +10,12 @@ from handbench import registry
 from handbench.cli import group
 from handbench.errors import HandbenchError
 from handbench.hand import Hand
+from handbench.inference import speed
+from handbench.inference.cost import counting, macs, parameters
+from handbench.inference.example import example
 from handbench.methods.parts.folding import fold, fold_mean, use_products
 from handbench.methods.parts.keypoint_graph import KeypointGraph
-from handbench.training import speed, training_speed
-from handbench.training.cost import counting, macs, parameters
-from handbench.training.example import example
+from handbench.training import training_speed
 
 ASKED = [
     *(("handoccnet", v) for v in ("full", "softmax_softmax", "residual_q_sig", "paper")),

@@ -14,9 +14,9 @@ from handbench.cli.train import train as train_command
 from handbench.errors import HandbenchError, UnknownName
 from handbench.evaluate import is_current
 from handbench.hand import Hand
+from handbench.inference.predict import predict
 from handbench.store import open_split
 from handbench.training import recipe, runs
-from handbench.training.predict import predict
 from handbench.training.schedule import learning_rate
 from handbench.training.train import train
 

@@ -86,7 +86,8 @@ def _export_network(source: str, out: Path | None) -> None:
         raise MissingPackage("torch", "train", "exporting networks") from error
     from handbench import checkpoint
     from handbench.console import say
-    from handbench.training import onnx, runs
+    from handbench.inference import onnx
+    from handbench.training import runs
 
     run = runs.find(source)
     path = out or run.path / "network.onnx"

@@ -36,6 +36,6 @@ def import_(
         from handbench.errors import MissingPackage
 
         raise MissingPackage("torch", "train", "importing weights") from error
-    from handbench.training.importing import make_run
+    from handbench.inference.importing import make_run
 
     click.echo(make_run(method, file, data, out, topology, force).path)

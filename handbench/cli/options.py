@@ -48,7 +48,7 @@ def box_sources(text: str | None) -> list[str | None]:
     if text is None:
         return [None]
     from handbench.errors import UnknownName
-    from handbench.training.crop import SOURCES
+    from handbench.loading.crop import SOURCES
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:

@@ -71,9 +71,10 @@ def _inside(
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingPackage("torch", "train", "looking inside a network") from error
+    from handbench.inference import speed
+    from handbench.inference.inspected import inspect
     from handbench.showing import inspecting
-    from handbench.training import runs, speed
-    from handbench.training.inspected import inspect
+    from handbench.training import runs
 
     what, *names = words
     if len(names) != 1:

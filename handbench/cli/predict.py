@@ -72,14 +72,14 @@ def predict(
 
         raise MissingPackage("torch", "train", "predicting") from error
     from handbench.hand_layer import choose
+    from handbench.inference.predict import predict as run_prediction
     from handbench.training import runs
     from handbench.training.distributed import joined
-    from handbench.training.predict import predict as run_prediction
 
     choose(hand_layer)
 
     if images:
-        from handbench.training.pictures import predict_pictures, wanted
+        from handbench.inference.pictures import predict_pictures, wanted
 
         torch.set_num_threads(threads)
         asked = wanted(side, box, boxes, joints, focal)
@@ -94,7 +94,7 @@ def predict(
         chosen = runs.find(run)
         known = None
         if joints:
-            from handbench.training.joints import find
+            from handbench.inference.joints import find
 
             split = data or runs.data_split(chosen.recipe().data, runs.TEST)
             known = find(joints, split, device=device, threads=threads)

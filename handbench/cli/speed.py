@@ -82,8 +82,8 @@ def speed(
 
     from handbench.console import say
     from handbench.hand_layer import choose
+    from handbench.inference import speed as do
     from handbench.training import runs
-    from handbench.training import speed as do
     from handbench.training.train import pick_device
 
     choose(hand_layer)

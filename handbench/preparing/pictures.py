@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from handbench.console import say
 from handbench.errors import DataError
+from handbench.loading import crop
 from handbench.preparing import turbo
 from handbench.records import Frame, HandLabels
 from handbench.schema import SIDES
 from handbench.store import decode
-from handbench.training import crop
 
 MARGIN = 1.25 * 2**0.5
 JPEG = b"\xff\xd8"

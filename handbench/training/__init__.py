@@ -1,1 +1,1 @@
-"""From a prepared split to a trained run and its predictions."""
+"""From batches to a trained run: recipes, the loop, teams of processes, sweeps."""

@@ -11,8 +11,8 @@ from typing import Any
 from handbench import registry
 from handbench.console import say
 from handbench.errors import HandbenchError, UnknownName
-from handbench.training.augment import Augmentation
-from handbench.training.crop import FACTOR, SOURCES
+from handbench.loading.augment import Augmentation
+from handbench.loading.crop import FACTOR, SOURCES
 
 OPTIMIZERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "multistep", "constant")

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from handbench import files
 from handbench.errors import DataError
-from handbench.training.batch import Samples, to_torch
+from handbench.loading.batch import Samples, to_torch
+from handbench.loading.feeding import loading_threads
+from handbench.loading.loader import batches
 from handbench.training.distributed import team
-from handbench.training.feeding import loading_threads
-from handbench.training.loader import batches
 from handbench.training.recipe import Recipe
 from handbench.training.runs import TRAIN, VAL, data_split
 

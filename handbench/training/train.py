@@ -16,12 +16,12 @@ from handbench import checkpoint, files
 from handbench.console import say
 from handbench.errors import DataError, HandbenchError
 from handbench.hand import Hand, default_hand, models_of
+from handbench.loading.batch import Samples, to_torch
+from handbench.loading.joined import Joined
+from handbench.loading.loader import batches, once
+from handbench.loading.pairs import kind_of
 from handbench.store import Split, open_split
-from handbench.training.batch import Samples, to_torch
 from handbench.training.distributed import team
-from handbench.training.joined import Joined
-from handbench.training.loader import batches, once
-from handbench.training.pairs import kind_of
 from handbench.training.recipe import Recipe, differences, from_dict, to_toml
 from handbench.training.runs import TRAIN, Run, data_split, run_of
 from handbench.training.selection import held_out, own_split

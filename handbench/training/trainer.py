@@ -16,13 +16,13 @@ from torch import nn
 from handbench import checkpoint
 from handbench.console import say
 from handbench.errors import HandbenchError
+from handbench.loading.batch import Batch, Samples, to_torch
+from handbench.loading.feeding import ahead, loading_threads, pin
+from handbench.loading.loader import Order, batches
 from handbench.training import norms
 from handbench.training.averaging import Average
-from handbench.training.batch import Batch, Samples, to_torch
 from handbench.training.display import live
 from handbench.training.distributed import spread, team
-from handbench.training.feeding import ahead, loading_threads, pin
-from handbench.training.loader import Order, batches
 from handbench.training.logbook import following
 from handbench.training.precision import Precision
 from handbench.training.recipe import Recipe

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from handbench.errors import HandbenchError
-from handbench.training.cost import counting, device_name, peak_mib, reset_peak, settle
+from handbench.inference.cost import counting, device_name, peak_mib, reset_peak, settle
+from handbench.inference.speed import stated, summary
 from handbench.training.precision import TYPES
 from handbench.training.recipe import Recipe
 from handbench.training.runs import Run
-from handbench.training.speed import stated, summary
 from handbench.training.train import compile_network, method_for
 from handbench.training.trainer import Trainer
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from handbench.errors import DataError, MissingPackage, UnknownName
 from handbench.frames import mirror_points, mirror_pose
 from handbench.hand import Hand
+from handbench.loading import crop
+from handbench.loading.augment import Augmentation, Draw, draw
+from handbench.loading.neighbours import Neighbours
+from handbench.loading.patches import Cutter, finish_on_device
 from handbench.rules import RULES, UNKNOWN
 from handbench.store import Hands, Split
-from handbench.training import crop
-from handbench.training.augment import Augmentation, Draw, draw
-from handbench.training.neighbours import Neighbours
-from handbench.training.patches import Cutter, finish_on_device
 
 Batch = dict[str, Any]
 

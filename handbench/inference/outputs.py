@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handbench.training import crop
-from handbench.training.batch import Batch, unmirror
+from handbench.loading import crop
+from handbench.loading.batch import Batch, unmirror
 
 FLIP = np.array([-1.0, 1.0, 1.0], np.float32)
 

@@ -14,8 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from handbench.errors import DataError, UnknownName
+from handbench.loading.augment import Draw, paint_occluder
 from handbench.store import Split
-from handbench.training.augment import Draw, paint_occluder
 from handbench.training.recipe import WAYS
 
 JPEG = b"\xff\xd8"

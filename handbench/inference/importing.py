@@ -7,8 +7,8 @@ from pathlib import Path
 from handbench import checkpoint, files, registry
 from handbench.errors import HandbenchError
 from handbench.hand import default_hand
+from handbench.inference.released import import_released, read_weights
 from handbench.training import recipe as recipes
-from handbench.training.released import import_released, read_weights
 from handbench.training.runs import Run, run_of
 
 LABEL = "released"

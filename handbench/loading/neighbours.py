@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench.errors import UnknownName
-from handbench.training.augment import uniforms
+from handbench.loading.augment import uniforms
 from handbench.training.recipe import FRAME_RULES
 
 

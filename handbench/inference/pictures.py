@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from handbench import files
 from handbench.console import progress, say
 from handbench.errors import HandbenchError
+from handbench.inference import photographs, placing
+from handbench.inference.looking import Seer, Wanted
 from handbench.showing import draw
 from handbench.showing.overlay import obj_text
-from handbench.training import photographs, placing
-from handbench.training.looking import Seer, Wanted
 from handbench.training.runs import Run
 
 LONGEST = 1280  # pixels of an overlay's longer side: photographs may be much larger

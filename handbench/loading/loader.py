@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.training.batch import Batch, Samples
+from handbench.loading.batch import Batch, Samples
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from handbench.training.example import example
+from handbench.inference.example import example
 
 
 def parameters(method: nn.Module) -> tuple[int, int]:

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from handbench.errors import HandbenchError
+from handbench.inference.speed import Subject
+from handbench.loading.batch import to_torch
 from handbench.store import open_split
-from handbench.training.batch import to_torch
-from handbench.training.speed import Subject
 from handbench.training.train import samples_for
 
 

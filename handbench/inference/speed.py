@@ -14,13 +14,13 @@ from handbench import checkpoint, files, registry
 from handbench.errors import HandbenchError
 from handbench.hand import default_hand
 from handbench.hand_layer import HandLayer
+from handbench.inference.cost import device_name, macs, parameters, peak_mib, reset_peak, settle
+from handbench.inference.example import example
+from handbench.loading.batch import to_torch
 from handbench.published import reported
 from handbench.store import open_split
 from handbench.training import recipe as recipes
 from handbench.training import runs
-from handbench.training.batch import to_torch
-from handbench.training.cost import device_name, macs, parameters, peak_mib, reset_peak, settle
-from handbench.training.example import example
 from handbench.training.train import samples_for
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from handbench import files, predictions
 from handbench.errors import DataError, HandbenchError
-from handbench.training.batch import Samples
-from handbench.training.outputs import to_image
+from handbench.inference.outputs import to_image
+from handbench.loading.batch import Samples
 
 SIDES = ("right", "left")
 
@@ -36,11 +36,27 @@ def use(method: Any, samples: Samples, source: Path) -> None:
     method.joints_source, method.test_noise = told, 0.0
 
 
+def check_truth(method: Any, samples: Samples) -> None:
+    """Raises DataError when a method is to be given true 2D joints that a hand does not have.
+
+    Evaluation splits whose truth is kept back may know the wrist alone.
+    """
+    if "joints_crop" not in method.inputs:
+        return
+    known = np.isfinite(samples.split.hand_column("joints_px")).all(-1).sum(1)
+    lacking = int((known < 2).sum())
+    if lacking:
+        raise DataError(
+            f"{lacking:,} of {len(samples):,} hands of {samples.split.name} have no true 2D joints "
+            "to give to the method: handbench predict --joints FILE|RUN gives it others"
+        )
+
+
 def find(text: str, split: str, **options: Any) -> Path:
     """The file of a source: itself, or a RUN's predictions for the split, made where missing."""
     if Path(text).is_file():
         return Path(text)
-    from handbench.training.predict import predict  # which in turn calls use
+    from handbench.inference.predict import predict  # which in turn calls use
     from handbench.training.runs import find as find_run
 
     return predict(find_run(text), split, **options)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from handbench.frames import mirror_points, mirror_pose, project
 from handbench.hand import Hand
+from handbench.inference.outputs import native
+from handbench.loading import crop, objects
+from handbench.loading.augment import Draw
+from handbench.loading.batch import Batch, Samples
 from handbench.store import Hands, Split
-from handbench.training import crop, objects
-from handbench.training.augment import Draw
-from handbench.training.batch import Batch, Samples
-from handbench.training.outputs import native
 
 SIDES = ("right", "left")
 PER_HAND = ("joints_m", "verts_m", "joints_crop", "visibility", "hand_score")

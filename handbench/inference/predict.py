@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from handbench import checkpoint, files, hand_layer, predictions
 from handbench.console import progress, say
 from handbench.errors import HandbenchError
-from handbench.training.batch import Samples, to_torch
+from handbench.inference.joints import check_truth, stem_of, use
+from handbench.loading.batch import Samples, to_torch
+from handbench.loading.feeding import loading_threads
+from handbench.loading.loader import batches, once
+from handbench.loading.pairs import counts, rows_of
 from handbench.training.distributed import team
-from handbench.training.feeding import loading_threads
-from handbench.training.joints import stem_of, use
-from handbench.training.loader import batches, once
-from handbench.training.pairs import counts, rows_of
 from handbench.training.recipe import Recipe
 from handbench.training.runs import TEST, TRAIN, Run, data_split
 from handbench.training.selection import described
@@ -66,6 +66,8 @@ def predict(
         )
     if joints:
         use(method, samples, joints)
+    else:
+        check_truth(method, samples)
     attributes = conditions(method, recipe, state, samples)
     # the same network, faster; outputs differ by rounding
     asked = method.for_inference() if hasattr(method, "for_inference") else method

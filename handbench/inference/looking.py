@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from handbench import checkpoint, files
 from handbench.errors import HandbenchError
 from handbench.hand import models_of
-from handbench.training import crop, photographs, placing
-from handbench.training.batch import Batch, to_torch
-from handbench.training.outputs import native
-from handbench.training.patches import warp_exact
-from handbench.training.photographs import Asked
+from handbench.inference import photographs, placing
+from handbench.inference.outputs import native
+from handbench.inference.photographs import Asked
+from handbench.loading import crop
+from handbench.loading.batch import Batch, to_torch
+from handbench.loading.patches import warp_exact
 from handbench.training.runs import Run
 from handbench.training.train import pick_device
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from handbench.training.batch import Batch, to_torch
+from handbench.loading.batch import Batch, to_torch
 
 MOST_THREADS = 8  # beyond that the interpreter lock costs more than a thread brings
 

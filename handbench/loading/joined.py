@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench.errors import HandbenchError
-from handbench.training.batch import Batch, Samples
+from handbench.loading.batch import Batch, Samples
 
 
 class Joined(Samples):

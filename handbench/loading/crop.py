@@ -31,7 +31,7 @@ def tight_boxes(source: str, column: NDArray, ids: NDArray | None = None) -> NDA
     else:
         boxes = extent(column)
     if source == "jittered":
-        from handbench.training.augment import normals
+        from handbench.loading.augment import normals
 
         draw = normals(0, 0, np.arange(len(boxes)) if ids is None else ids, 3).clip(-2, 2)
         boxes = jitter(boxes, JITTER_SHIFT * draw[:, :2], 1 + JITTER_SCALE * draw[:, 2])

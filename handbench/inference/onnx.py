@@ -11,8 +11,8 @@ from torch import nn
 
 from handbench.errors import HandbenchError, MissingPackage
 from handbench.files import replacing
+from handbench.inference.example import example
 from handbench.methods.parts.spiral import Sparse
-from handbench.training.example import example
 
 OPSET = 20
 TOLERANCE = 1e-4
