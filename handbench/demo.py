@@ -20,7 +20,7 @@ from handbench.errors import HandbenchError
 SCORED = ("test", "controlled", "onset")
 # The published rule for boxes, which tells where hidden fingers are, stands beside our own.
 BOXES = "visible_mask,gt_joints"
-FROM_PLAIN = ("--steps", "500", "-o", "lr=0.0015")  # of a network whose backbone plain has trained
+FROM_PLAIN = ("--steps", "400", "-o", "lr=0.0015")  # of a network whose backbone plain has trained
 
 
 @dataclass(frozen=True)
