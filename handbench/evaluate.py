@@ -10,6 +10,7 @@ import numpy as np
 from handbench import files, predictions, result
 from handbench.console import say
 from handbench.errors import HandbenchError, MissingPackage
+from handbench.inference.freshness import is_current
 from handbench.official.run import PROTOCOLS as OFFICIAL
 from handbench.official.run import Options as Asked
 from handbench.official.run import evaluate_official
@@ -45,24 +46,6 @@ def evaluate_run(
 
         predict(run, name, device, force=True, boxes=boxes)
     return evaluate_file(path, open_split(name), "handbench", path.parent, on_nan, force)
-
-
-def is_current(run: runs.Run, split_name: str, boxes: str | None = None) -> bool:
-    """Whether whole predictions of the run's present weights stand there; needs no torch."""
-    path = run.predictions(split_name, boxes)
-    if not path.is_file():
-        return False
-    try:
-        made = predictions.attributes(path)
-    except HandbenchError:
-        return False
-    wanted = open_split(split_name)
-    if made["rows"] != len(wanted.hands.row):
-        return False
-    # a run without its weights can still be scored from what it predicted
-    return not run.checkpoint.is_file() or made.get("checkpoint_sha256") == files.sha256(
-        run.checkpoint
-    )
 
 
 def evaluate_file(

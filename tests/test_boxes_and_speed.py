@@ -11,7 +11,8 @@ from toy_runs import make
 from handbench import predictions
 from handbench.cli import group
 from handbench.errors import HandbenchError, UnknownName
-from handbench.evaluate import evaluate_run, is_current
+from handbench.evaluate import evaluate_run
+from handbench.inference.freshness import is_current
 from handbench.showing import boxes, latency, plots, tables
 from handbench.training import runs
 from handbench.training.train import train

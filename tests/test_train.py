@@ -12,8 +12,8 @@ from handbench import checkpoint, predictions
 from handbench.cli.predict import predict as predict_command
 from handbench.cli.train import train as train_command
 from handbench.errors import HandbenchError, UnknownName
-from handbench.evaluate import is_current
 from handbench.hand import Hand
+from handbench.inference.freshness import is_current
 from handbench.inference.predict import predict
 from handbench.store import open_split
 from handbench.training import recipe, runs

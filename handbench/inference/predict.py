@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from handbench import checkpoint, files, hand_layer, predictions
 from handbench.console import progress, say
 from handbench.errors import HandbenchError
+from handbench.inference.freshness import is_current
 from handbench.inference.joints import check_truth, stem_of, use
 from handbench.loading.batch import Samples, to_torch
 from handbench.loading.feeding import loading_threads
@@ -44,8 +45,6 @@ def predict(
     alone. Returns its path.
     """
     name = split or data_split(run.recipe().data, TEST)
-    from handbench.evaluate import is_current  # which in turn calls predict
-
     path = run.predictions(name, boxes)
     if joints:
         path = path.parent / f"joints-{stem_of(joints)}" / path.name
