@@ -4,12 +4,17 @@ from pathlib import Path
 
 import click
 
+from handbench.cli import complete
 from handbench.cli.options import box_sources, torch_options
 
 
 @click.command()
-@click.argument("run")
-@click.option("--data", help="NAME/SPLIT; default: the test split of the data it was trained on.")
+@click.argument("run", shell_complete=complete.runs)
+@click.option(
+    "--data",
+    shell_complete=complete.splits,
+    help="NAME/SPLIT; default: the test split of the data it was trained on.",
+)
 @click.option(
     "--image",
     "images",
@@ -72,6 +77,7 @@ def predict(
 
         raise MissingPackage("torch", "train", "predicting") from error
     from handbench.hand_layer import choose
+    from handbench.inference.predict import joints_file
     from handbench.inference.predict import predict as run_prediction
     from handbench.training import runs
     from handbench.training.distributed import joined
@@ -94,9 +100,7 @@ def predict(
         chosen = runs.find(run)
         known = None
         if joints:
-            from handbench.inference.joints import find
-
             split = data or runs.data_split(chosen.recipe().data, runs.TEST)
-            known = find(joints, split, device=device, threads=threads)
+            known = joints_file(joints, split, device, threads)
         for source in box_sources(boxes):
             click.echo(run_prediction(chosen, data, device, threads, force, source, known))

@@ -15,8 +15,7 @@ from handbench import files, predictions
 from handbench.errors import DataError, HandbenchError
 from handbench.inference.outputs import to_image
 from handbench.loading.batch import Samples
-
-SIDES = ("right", "left")
+from handbench.schema import SIDES
 
 
 def use(method: Any, samples: Samples, source: Path) -> None:
@@ -50,16 +49,6 @@ def check_truth(method: Any, samples: Samples) -> None:
             f"{lacking:,} of {len(samples):,} hands of {samples.split.name} have no true 2D joints "
             "to give to the method: handbench predict --joints FILE|RUN gives it others"
         )
-
-
-def find(text: str, split: str, **options: Any) -> Path:
-    """The file of a source: itself, or a RUN's predictions for the split, made where missing."""
-    if Path(text).is_file():
-        return Path(text)
-    from handbench.inference.predict import predict  # which in turn calls use
-    from handbench.training.runs import find as find_run
-
-    return predict(find_run(text), split, **options)
 
 
 def stem_of(source: Path) -> str:

@@ -20,12 +20,11 @@ from handbench.loading.loader import batches, once
 from handbench.loading.pairs import counts, rows_of
 from handbench.training.distributed import team
 from handbench.training.recipe import Recipe
-from handbench.training.runs import TEST, TRAIN, Run, data_split
+from handbench.training.runs import TEST, TRAIN, Run, data_split, find
 from handbench.training.selection import described
 from handbench.training.train import pick_device, samples_for
 
 BATCH = 64
-PICTURE_KEYS = ("image", "K_crop", "is_left")  # a batch has these without any ground truth
 
 
 def predict(
@@ -75,6 +74,13 @@ def predict(
     team().wait()
     say(f"{path}: {len(samples):,} hands")
     return path
+
+
+def joints_file(source: str, split: str, device: str = "auto", threads: int = 1) -> Path:
+    """The file of a source of 2D joints: itself, or a RUN's predictions, made where missing."""
+    if Path(source).is_file():
+        return Path(source)
+    return predict(find(source), split, device, threads)
 
 
 @torch.inference_mode()
