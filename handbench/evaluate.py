@@ -17,9 +17,9 @@ from handbench.official.run import evaluate_official
 from handbench.official.suspects import warn
 from handbench.protocol import get
 from handbench.result import Result
+from handbench.scoring.images import shapes_of
 from handbench.scoring.score import score
 from handbench.scoring.truth import Truth, of_split
-from handbench.showing.pictures import shapes_of
 from handbench.store import Split, open_split
 from handbench.training import runs
 

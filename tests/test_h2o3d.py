@@ -19,7 +19,7 @@ from handbench.datasets.ho3d import HO3Dv3
 from handbench.datasets.ho3d_masks import HANDS_UNKNOWN, RIGHT, Palette, learn_sides
 from handbench.errors import DataError
 from handbench.frames import HO3D
-from handbench.showing.pictures import object_shapes
+from handbench.scoring.images import object_shapes
 from handbench.store import decode, open_split
 from handbench.synthesis import h2o3d as writer
 from handbench.synthesis import writers

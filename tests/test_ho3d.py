@@ -19,7 +19,7 @@ from handbench.errors import DataError
 from handbench.official.hands import official_hands
 from handbench.preparing.prepare import prepare
 from handbench.rules import unpack
-from handbench.showing.pictures import object_shapes
+from handbench.scoring.images import object_shapes
 from handbench.store import decode, open_split
 from handbench.synthesis.takes import draw_layers
 

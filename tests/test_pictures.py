@@ -10,6 +10,7 @@ from handbench.predictions import Predictions
 from handbench.preparing.prepare import prepare
 from handbench.protocol import get
 from handbench.scoring.aggregate import means
+from handbench.scoring.images import shapes_of
 from handbench.scoring.mssd import (
     KYPT_H2O3D,
     KYPT_HO3D,
@@ -23,7 +24,6 @@ from handbench.scoring.mssd import (
 from handbench.scoring.score import score
 from handbench.scoring.truth import of_split
 from handbench.showing.breakdowns import by_interaction
-from handbench.showing.pictures import shapes_of
 from handbench.store import open_split
 from handbench.synthesis.symmetry import object_shape
 

@@ -9,12 +9,12 @@ from handbench import result
 from handbench.errors import HandbenchError
 from handbench.predictions import Predictions
 from handbench.protocol import PROTOCOLS, get
-from handbench.scoring.compare import differences
 from handbench.scoring.metrics import METRICS
 from handbench.scoring.pairs import Pairs
 from handbench.scoring.score import score
 from handbench.scoring.truth import of_split
 from handbench.showing import tables
+from handbench.showing.compare import differences
 from handbench.store import open_split
 
 # What makes the numbers of each version. Whoever changes a rule raises the version and adds a row.

@@ -15,11 +15,11 @@ from handbench.errors import DataError, HandbenchError
 from handbench.hand import default_hand
 from handbench.predictions import Predictions
 from handbench.protocol import get
-from handbench.scoring.compare import differences
 from handbench.scoring.metrics import METRICS
 from handbench.scoring.score import score
 from handbench.scoring.truth import of_split
 from handbench.showing import plots, tables
+from handbench.showing.compare import differences
 from handbench.showing.formats import FORMATS
 from handbench.store import open_split
 

@@ -2,10 +2,12 @@
 
 import click
 
+from handbench.cli import complete
+
 
 @click.command()
-@click.argument("a", type=click.Path())
-@click.argument("b", type=click.Path())
+@click.argument("a", shell_complete=complete.runs)
+@click.argument("b", shell_complete=complete.runs)
 @click.option("--data", help="Which split, NAME/SPLIT; default the runs' test split.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def compare(a: str, b: str, data: str | None, as_json: bool) -> None:
@@ -16,7 +18,7 @@ def compare(a: str, b: str, data: str | None, as_json: bool) -> None:
     import json
 
     from handbench.evaluate import collect
-    from handbench.scoring.compare import differences, lines
+    from handbench.showing.compare import differences, lines
 
     first, second = collect((a,), data)[0], collect((b,), data)[0]
     rows = differences(first, second)

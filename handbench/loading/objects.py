@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.showing.pictures import object_shapes
+from handbench.scoring.images import object_shapes
 from handbench.store import Split
 
 OBJECT = 3  # in segmentations

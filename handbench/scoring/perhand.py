@@ -9,12 +9,12 @@ from handbench.console import progress
 from handbench.predictions import Predictions
 from handbench.protocol import Protocol
 from handbench.schema import COLUMNS
+from handbench.scoring.images import handedness, mrrpe_mm, object_mssd_mm
 from handbench.scoring.metrics import METRICS, measure
 from handbench.scoring.mssd import Shape
 from handbench.scoring.pairs import Pairs
 from handbench.scoring.sequences import accel_mm, jitter_mm, neighbours
 from handbench.scoring.truth import Truth
-from handbench.showing.pictures import handedness, mrrpe_mm, object_mssd_mm
 
 CHUNK = 1000
 # what a broken prediction counts where --on-nan worst asks for it, by unit

@@ -10,11 +10,11 @@ from handbench.files import write_text
 from handbench.protocol import METHOD_CONDITIONS
 from handbench.result import Result
 from handbench.rules import LEVELS
-from handbench.scoring.compare import clear_differences
 from handbench.scoring.seeds import pooled
 from handbench.scoring.stats import estimate
 from handbench.showing import boxes
 from handbench.showing.breakdowns import BREAKDOWNS, Builder, Condition
+from handbench.showing.compare import clear_differences
 from handbench.showing.formats import DASH, FORMATS, Cell, Column, Row, Table, latex_document
 from handbench.showing.rows import by_boxes, caption, label, notes, ordered, stem, tier
 

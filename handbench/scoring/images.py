@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from handbench.predictions import Predictions
 from handbench.registry import load, table
+from handbench.schema import SIDES
 from handbench.scoring.mssd import Shape, kept_shape, mssd_mm
 from handbench.scoring.truth import Truth
 from handbench.store import Split, read_text, reading
-
-SIDES = ("right", "left")
 
 
 def mrrpe_mm(predictions: Predictions, truth: Truth, order: NDArray) -> NDArray | None:
