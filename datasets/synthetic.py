@@ -67,6 +67,7 @@ class Synthetic:
         self.sequences = SIZES[split] if sequences is None else int(sequences)
         self.image_px, self.frames_each = int(image_px), int(frames)
         for what, value, least in (
+            ("seed", self.seed, 0),
             ("sequences", self.sequences, 1),
             ("image_px", self.image_px, 64),
             ("frames", self.frames_each, 1),

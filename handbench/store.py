@@ -5,6 +5,7 @@ which order, and where each of them lies.
 """
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -33,7 +34,7 @@ class Hands(NamedTuple):
 def command(name: str, folder: Path) -> str:
     """The command that prepares the split NAME/SPLIT below a data folder."""
     dataset, _, split = name.partition("/")
-    out = "" if folder == files.data_dir() else f" --out {folder}"
+    out = "" if folder == files.data_dir() else f" --out {shlex.quote(str(folder))}"
     return f"handbench prepare {dataset}" + (f" --split {split}" if split else "") + out
 
 
@@ -307,7 +308,7 @@ def prepared(data_dir: str | Path | None = None) -> list[str]:
 
 
 def open_split(name: str, data_dir: str | Path | None = None) -> Split:
-    """The prepared split NAME/SPLIT. Raises UnknownName with the nearest one, DataError."""
+    """The prepared split NAME/SPLIT. Raises DataError, UnknownName with the nearest one."""
     root = files.data_dir(data_dir)
     folder = root / name
     parts = sorted(folder.glob("part-*.h5"))
@@ -318,8 +319,12 @@ def open_split(name: str, data_dir: str | Path | None = None) -> Split:
         )
     known = prepared(root)
     if name not in known:
-        dataset = name.partition("/")[0]
-        sure = dataset in registry.table("dataset")
-        hint = f"make it: {command(name, root)}" if sure else "handbench list datasets"
-        raise UnknownName("prepared split", name, known, hint)
+        dataset, _, part = name.partition("/")
+        there = dataset in registry.table("dataset")
+        splits = registry.load("dataset", dataset).splits if there else ()
+        if part in splits:
+            raise DataError(f"{name} is not prepared in {root}: run  {command(name, root)}")
+        near = [each for each in known if not splits or each.startswith(f"{dataset}/")]
+        near += [f"{dataset}/{each}" for each in splits]
+        raise UnknownName("prepared split", name, set(near), "handbench list datasets")
     return Split(name, root)

@@ -329,8 +329,11 @@ def test_a_part_that_is_cut_or_gone_is_found_when_the_split_is_opened(broken):
 def test_an_unknown_split_suggests_what_is_there_and_how_to_make_it(split):
     with pytest.raises(UnknownName, match="did you mean 'fake/test'"):
         open_split("fake/tset", split.data_dir)
-    with pytest.raises(UnknownName, match="handbench prepare synthetic --split val --out"):
+    with pytest.raises(DataError, match="run  handbench prepare synthetic --split val --out"):
         open_split("synthetic/val", split.data_dir)
+    for wrong in ("synthetic/vel", "synthetic"):  # no split of that name can be made
+        with pytest.raises(UnknownName, match=f"'{wrong}'; .*synthetic/val"):
+            open_split(wrong, split.data_dir)
     assert store.prepared(split.data_dir) == ["fake/test"]
     assert isinstance(open_split("fake/test", split.data_dir), Split)
 

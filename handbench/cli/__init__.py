@@ -51,7 +51,8 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        known = args[0] in COMMANDS or args[0].startswith("-")
+        if not (known or ctx.resilient_parsing):
             close = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
             hint = f"; did you mean '{close[0]}'?" if close else " (handbench --help)"
             raise HandbenchError(f"no command '{args[0]}'{hint}")

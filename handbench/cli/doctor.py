@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from handbench.cli import complete
+
 ALL = "all"
 
 
@@ -14,7 +16,12 @@ ALL = "all"
     "--raw", nargs=2, metavar="NAME DIR", help="An official download: what is there, what is not."
 )
 @click.option(
-    "--data", "splits", multiple=True, metavar="NAME/SPLIT", help="A prepared split; repeatable."
+    "--data",
+    "splits",
+    multiple=True,
+    metavar="NAME/SPLIT",
+    shell_complete=complete.splits,
+    help="A prepared split; repeatable.",
 )
 @click.option(
     "--leakage",

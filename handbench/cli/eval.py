@@ -2,13 +2,19 @@
 
 import click
 
+from handbench.cli import complete
 from handbench.cli.options import BOXES_HELP
 
 
 @click.command("eval")
-@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.argument("names", metavar="[RUN]...", nargs=-1, shell_complete=complete.runs)
 @click.option("--all", "every", is_flag=True, help="Every run; only what is missing is done.")
-@click.option("--data", multiple=True, help="Score on NAME/SPLIT; default the runs' test split.")
+@click.option(
+    "--data",
+    multiple=True,
+    shell_complete=complete.splits,
+    help="Score on NAME/SPLIT; default the runs' test split.",
+)
 @click.option("--boxes", metavar="SOURCE,…", help=BOXES_HELP)
 @click.option("--predictions", type=click.Path(dir_okay=False), help="Score this file instead.")
 @click.option("--adapter", metavar="NAME", help="FILE is a dump of: handoccnet, h2onet, hamer …")

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import click
 
+from handbench.cli import complete
+
 KINDS = ("ho3d", "freihand", "dexycb", "onnx")
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
-@click.argument("source", metavar="RUN|FILE")
-@click.option("--data", metavar="NAME/SPLIT", help="Prepared split; default: the run's test split.")
+@click.argument("source", metavar="RUN|FILE", shell_complete=complete.runs)
+@click.option(
+    "--data",
+    metavar="NAME/SPLIT",
+    shell_complete=complete.splits,
+    help="Prepared split; default: the run's test split.",
+)
 @click.option("--out", type=click.Path(dir_okay=False), help="[default: in the run's folder]")
 @click.option(
     "--root",

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from handbench.cli import complete
+
 
 @click.command("import")
-@click.argument("method")
+@click.argument("method", shell_complete=complete.methods)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
 @click.option(

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from handbench.cli import complete
+
 
 @click.command()
 @click.argument(
@@ -13,7 +15,12 @@ import click
     metavar="[qualitative|attention|features] [RESULT]...",
 )
 @click.option("--out", type=click.Path(file_okay=False), help="Default: results/out.")
-@click.option("--data", metavar="NAME/SPLIT", help="attention, features: default the test split.")
+@click.option(
+    "--data",
+    metavar="NAME/SPLIT",
+    shell_complete=complete.splits,
+    help="attention, features: default the test split.",
+)
 @click.option("--index", default=0, show_default=True, help="attention, features: which hand.")
 @click.option("--query", metavar="X,Y", help="attention: pixel of the crop.  [default: its middle]")
 def plots(

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from handbench.cli import complete
 from handbench.cli.options import read_shard
 
 FORCE = ("all", "labels")
@@ -23,7 +24,7 @@ class Prepare(click.Command):
 
 
 @click.command(cls=Prepare)
-@click.argument("name")
+@click.argument("name", shell_complete=complete.data_sets)
 @click.option(
     "--split", "splits", multiple=True, metavar="SPLIT", help="May be repeated.  [default: all]"
 )
@@ -31,7 +32,7 @@ class Prepare(click.Command):
 @click.option("--annotation", type=click.Choice(["human", "machine", "all"]), help="Whose labels.")
 @click.option("--fps", type=click.Choice(["5", "30"]), help="Release of InterHand2.6M.")
 @click.option("--sequences", metavar="LIST", help="File of all sequences, for part of DexYCB.")
-@click.option("--seed", type=int, help="Seed of a data set that is made up.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of a data set that is made up.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N frames.")
 @click.option(
     "-o", "given", multiple=True, metavar="KEY=VALUE", help="An option of the reader; repeatable."

@@ -2,9 +2,11 @@
 
 import click
 
+from handbench.cli import complete
+
 
 @click.command()
-@click.argument("results", nargs=-1, type=click.Path())
+@click.argument("results", nargs=-1, shell_complete=complete.runs)
 @click.option("--mixed", is_flag=True, help="Let unequal protocols meet; footnote the difference.")
 @click.option("--out", type=click.Path(file_okay=False), help="Default: results/out.")
 def report(results: tuple[str, ...], mixed: bool, out: str | None) -> None:

@@ -5,12 +5,15 @@ from typing import Any
 
 import click
 
+from handbench.cli import complete
+
 SHEET = 24
 PICTURES = (".png", ".jpg", ".jpeg")
+FILES = (".h5", ".json", ".npz")
 
 
 @click.command()
-@click.argument("target", metavar="NAME/SPLIT|FILE")
+@click.argument("target", metavar="NAME/SPLIT|FILE", shell_complete=complete.splits)
 @click.option("--index", type=int, help="Draw this image (0 is the first; -1 the last).")
 @click.option("--id", "name", help="Draw the image of this id.")
 @click.option("--random", "count", type=click.IntRange(1), help="Draw N images at random.")
@@ -46,7 +49,7 @@ def show(
     handbench show synthetic/test --levels levels.csv
     handbench show results/runs/h2onet/full/…/predictions.h5
     """
-    if Path(target).is_file():
+    if Path(target).is_file() or Path(target).suffix in FILES:
         from handbench.showing.contents import describe
 
         report(describe(Path(target)), as_json)

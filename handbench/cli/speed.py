@@ -2,11 +2,12 @@
 
 import click
 
-from handbench.cli.options import torch_options
+from handbench.cli import complete
+from handbench.cli.options import torch_options, workers_option
 
 
 @click.command()
-@click.argument("what", metavar="METHOD|RUN")
+@click.argument("what", metavar="METHOD|RUN", shell_complete=complete.methods)
 @click.option("-v", "--variant", default="full", show_default=True, help="Of a METHOD.")
 @click.option("--preset", help="Of a METHOD: tiny | paper.  [default: paper]")
 @click.option(
@@ -41,6 +42,7 @@ from handbench.cli.options import torch_options
     "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="For --train of a METHOD."
 )
 @torch_options
+@workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def speed(
     what: str,
@@ -60,6 +62,7 @@ def speed(
     device: str,
     threads: int,
     hand_layer: str,
+    workers: int,
     as_json: bool,
 ) -> None:
     """Parameters, products, memory, latency and throughput of METHOD (random weights) or RUN.
@@ -94,7 +97,7 @@ def speed(
         flags = {"batch": batch, "precision": precision}
         chosen = do.recipe_of(what, variant, preset, data, overrides, flags)
         where = pick_device(device)
-        found = training_speed.measure(chosen, where, steps, compiled, compile_mode)
+        found = training_speed.measure(chosen, where, steps, compiled, compile_mode, workers)
         text = training_speed.lines(found)
         click.echo(json.dumps(found, indent=2) if as_json else "\n".join(text))
         return

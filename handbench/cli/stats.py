@@ -2,9 +2,13 @@
 
 import click
 
+from handbench.cli import complete
+
 
 @click.command()
-@click.argument("names", metavar="NAME/SPLIT...", nargs=-1, required=True)
+@click.argument(
+    "names", metavar="NAME/SPLIT...", nargs=-1, required=True, shell_complete=complete.splits
+)
 @click.option("--rule", default="released", show_default=True, help="Finger rule: released, paper.")
 @click.option("--train", metavar="NAME/SPLIT", help="Compare rotations with this one's.")
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared data.")

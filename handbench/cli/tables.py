@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from handbench.cli import complete
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -11,7 +13,7 @@ FORMATS = "latex,csv,md,html"
 
 
 @click.command()
-@click.argument("results", nargs=-1, type=click.Path())
+@click.argument("results", nargs=-1, shell_complete=complete.runs)
 @click.option(
     "--add", "added", multiple=True, metavar="RUN|FILE", help="Beside all scored runs, also this."
 )

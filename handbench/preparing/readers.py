@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from handbench.console import say
 from handbench.datasets.trees import page
@@ -21,7 +21,7 @@ def chosen_options(
     Raises UnknownName or DataError when the reader does not take one of them.
     """
     known = dict(inspect.signature(reader_class.__init__).parameters)
-    accepted = {key: known[key].default for key in known if key not in OWN}
+    accepted = {key: _kind(known[key]) for key in known if key not in OWN}
     options: Options = {}
     for text in given:
         key, equals, value = text.partition("=")
@@ -41,20 +41,27 @@ def chosen_options(
     return options
 
 
-def _value(what: str, text: str, default: Any) -> Any:
-    """text as the type of the option's default value."""
-    if isinstance(default, bool):
+def _kind(option: inspect.Parameter) -> type:
+    """The plain type of an option: that of its default, else the one its annotation names."""
+    if option.default is not None and option.default is not option.empty:
+        return type(option.default)
+    named = get_args(option.annotation) or (option.annotation,)
+    return next((kind for kind in (bool, int, float) if kind in named), str)
+
+
+def _value(what: str, text: str, kind: type) -> Any:
+    """text as the type of the option."""
+    if kind is bool:
         if text.lower() not in ("true", "false"):
             raise DataError(f"{what}: give true or false")
         return text.lower() == "true"
-    for kind in (int, float):
-        if type(default) is kind:
-            try:
-                return kind(text)
-            except ValueError:
-                wanted = "a whole number" if kind is int else "a number"
-                raise DataError(f"{what}: give {wanted}") from None
-    return text
+    if kind not in (int, float):
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise DataError(f"{what}: give {wanted}") from None
 
 
 def open_readers(

@@ -17,6 +17,7 @@ from handbench.store import Split
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 SAMPLE_SECONDS = 4.0
 SAMPLE_FRAMES = 8
+RARE = 20  # times the usual: a frame that cost more did something once for all
 PART_BYTES = 50_000  # HDF5's headers of some 80 datasets
 
 
@@ -137,8 +138,9 @@ class Estimate:
                 break
             start = time.perf_counter()
         rows = sum(task.rows for task in tasks)
-        # the first frame compiles and opens files
-        typical = sorted(spent[1:] or spent or [0.0])
+        # frames that first compile code or open files say nothing of a million others
+        middle = sorted(spent or [0.0])[len(spent) // 2]
+        typical = [each for each in spent[1:] if each <= RARE * middle] or [middle]
         seconds = sum(typical) / len(typical)
         there = root
         while not there.exists():

@@ -20,7 +20,7 @@ def describe(path: Path) -> dict[str, Any]:
     and for files cut short.
     """
     if not path.is_file():
-        raise DataError(f"{path} is no file; for a prepared split give NAME/SPLIT")
+        raise DataError(f"there is no file {path}; for a prepared split give NAME/SPLIT")
     if path.suffix == ".json":
         content = files.read_json(path)
         plain = content if isinstance(content, dict) else {"list": content}

@@ -1,0 +1,47 @@
+"""The command line as people use it who know nothing of the code: slips, completion, odd names."""
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
+
+from handbench.cli import group
+from handbench.errors import HandbenchError
+
+
+def refused(*words: str) -> str:
+    """The one line with which a command is refused."""
+    found = CliRunner().invoke(group, words)
+    if isinstance(found.exception, HandbenchError):
+        return str(found.exception)
+    assert found.exit_code == 2, found.exception
+    return found.stderr.splitlines()[-1]
+
+
+def offered(words: str, begun: str) -> list[str]:
+    """What TAB offers after these words."""
+    shell = ShellComplete(group, {}, "handbench", "_HANDBENCH_COMPLETE")
+    return [item.value for item in shell.get_completions(words.split(), begun)]
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ("prepare synthetic --sequences list.txt", "--sequences list.txt: give a whole number"),
+        ("prepare synthetic -o sequences=many", "-o sequences=many: give a whole number"),
+        ("prepare synthetic -o seed=-1", "synthetic needs seed of at least 0, not -1"),
+        ("prepare synthetic --seed -1", "-1 is not in the range x>=0"),
+        ("synth --as freihand raw --seed -1", "-1 is not in the range x>=0"),
+        ("show nothing.h5", "there is no file nothing.h5"),
+    ],
+)
+def test_slips_are_one_line(words, told):
+    assert told in refused(*words.split())
+
+
+def test_the_shell_completes_names(toy_places):
+    assert offered("", "pre") == ["prepare", "predict"]
+    assert offered("prepare", "ho3d") == ["ho3d_v2", "ho3d_v3"]
+    assert offered("train", "hando") == ["handoccnet"]
+    assert offered("show", "small/t") == ["small/test", "small/train"]
+    assert offered("eval --data", "small/v") == ["small/val"]
+    assert offered("nonsense", "x") == []
