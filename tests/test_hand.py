@@ -133,6 +133,15 @@ def test_open_hand_is_a_sound_mesh(side):
     np.testing.assert_array_equal(np.roll(found, -start), loop)
 
 
+def test_parts_of_a_hand_follow_from_its_weights():
+    hand = Hand.open()
+    made = Hand.from_arrays(
+        **{name: getattr(hand, name) for name in random_arrays()}, is_left=False
+    )
+    np.testing.assert_array_equal(made.vertex_part, hand.vertex_part)
+    np.testing.assert_array_equal(made.face_part, hand.face_part)
+
+
 def test_open_hand_has_parts_tips_and_limits():
     hand = Hand.open()
     assert np.bincount(hand.vertex_part).tolist() == [190, 102, 121, 122, 124, 119]
@@ -171,6 +180,15 @@ def test_positive_flexion_closes_the_fingers_of_both_hands(side):
         assert tip[1] < rest[4 * finger, 1] - 0.03  # the palm faces -y
 
 
+def hand_like_arrays(side: str, seed: int) -> dict:
+    """random_arrays at the places of a hand, as MANO's files are asked to be."""
+    hand = Hand.open(side)
+    return random_arrays(seed) | {
+        "v_template": hand.v_template,
+        "J_regressor": hand.J_regressor,
+    }
+
+
 def write_mano(path, arrays):
     """A file of MANO's keys at protocol 2, with chumpy's expressions where MANO has them."""
     chumpy = types.ModuleType("chumpy")
@@ -198,7 +216,7 @@ def write_mano(path, arrays):
 
 
 def test_mano_files_and_the_left_hands_fault(tmp_path, monkeypatch):
-    right, left = random_arrays(0), random_arrays(5)
+    right, left = hand_like_arrays("right", 0), hand_like_arrays("left", 5)
     left["shapedirs"] = right["shapedirs"] * [[-1], [1], [1]]
     faulty = {**left, "shapedirs": right["shapedirs"] + 1e-5}
     write_mano(tmp_path / "MANO_RIGHT.pkl", right)
@@ -234,14 +252,36 @@ def test_mano_files_and_the_left_hands_fault(tmp_path, monkeypatch):
 def test_default_hand_without_mano(tmp_path, monkeypatch):
     monkeypatch.delenv("HANDBENCH_MANO", raising=False)
     assert default_hand("left").kind == "open"
+    monkeypatch.setenv("HANDBENCH_MANO", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="is no folder"):
+        default_hand()
     monkeypatch.setenv("HANDBENCH_MANO", str(tmp_path))
     with pytest.raises(DataError, match=r"holds no MANO_RIGHT\.pkl"):
         default_hand()
     (tmp_path / "MANO_RIGHT.pkl").write_bytes(pickle.dumps({"v_template": np.zeros((778, 3))}))
-    with pytest.raises(DataError, match="lacks faces|lacks f"):
+    with pytest.raises(DataError, match="it lacks weights"):
         default_hand()
     with pytest.raises(DataError, match="no side"):
         default_hand("both")
+
+
+def test_mano_files_that_cannot_be_true(tmp_path, monkeypatch):
+    folder = tmp_path / "mano_v1_2/models"  # as the archive unpacks
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HANDBENCH_MANO", str(tmp_path))
+    right, left = hand_like_arrays("right", 0), hand_like_arrays("left", 5)
+    write_mano(folder / "MANO_RIGHT.pkl", right)
+    assert default_hand("right").kind == "mano"
+    with pytest.raises(DataError, match=r"holds no MANO_LEFT\.pkl"):
+        default_hand("left")
+    for arrays, message in (
+        (left, "holds a left hand under the name of a right one"),
+        (right | {"v_template": right["v_template"] * 1000}, "expected a hand in metres, found 87"),
+        (right | {"shapedirs": right["shapedirs"] * np.nan}, "shapedirs holds values that are not"),
+    ):
+        write_mano(folder / "MANO_RIGHT.pkl", arrays)
+        with pytest.raises(DataError, match=message):
+            default_hand("right")
 
 
 def test_wrong_shapes_are_named():

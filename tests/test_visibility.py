@@ -265,6 +265,7 @@ def test_each_hand_has_its_own_labels_and_its_own_forearm():
         arm = Mesh(np.concatenate([arm.verts_m, [wrist]]), arm.faces, "forearm")
         labels, segmentation = label(far, behind, arm)
         assert labels["right"].cause.tolist() == [cause] * 5
+        assert labels["left"].cause.tolist() == [4 - cause] * 5
         assert labels["right"].scene_hand == 0
         assert not segmentation.any()
 
