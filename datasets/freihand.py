@@ -75,7 +75,7 @@ class FreiHAND:
             if value not in known:
                 raise UnknownName(what, value, known)
         self.split, self.strict = split, strict
-        self.given = check_root(raw, self.name, NEED)
+        self.given = check_root(raw, self.name, NEED, anywhere=bool(keypoints))
         self.raw = self.given / INNER if (self.given / INNER).is_dir() else self.given
         self.versions = [VERSIONS.index(each) for each in chosen] if split == "training" else [0]
         self.masked = scene == "mask" and split == "training"

@@ -38,6 +38,7 @@ NEED = "images/ and annotations/ of InterHand2.6M"
 OFFICIAL = {
     ("v1.0", "all"): {"train": 1_361_062, "val": 380_125, "test": 849_160},
     ("v1.0", "human"): {"train": 528_482, "test": 121_573},
+    ("v1.0", "machine"): {"val": 380_125},
     ("v0.0", "all"): {"train": 738_602, "val": 184_287, "test": 352_897},
     ("v0.0", "human"): {"train": 284_716, "test": 66_722},
     ("v0.0", "machine"): {"train": 497_058, "val": 184_287, "test": 286_175},
@@ -80,11 +81,12 @@ class InterHand26M:
         self.images = image_folder(root, split, self.fps)
         self.version, self.files = annotation_files(root, split, annotation, self.fps)
         self.human = human_list(root, split) if self.version == "v1.0" else None
-        if self.version == "v1.0" and annotation != "all" and self.human is None:
+        if split == "val" and annotation == "human":
+            raise DataError("val has machine annotation only: leave --annotation at all")
+        if (self.version, self.human) == ("v1.0", None) and annotation != "all" and split != "val":
             raise DataError(
-                f"annotation {annotation} of {split} needs {root}/aid_human_annot_{split}.txt"
-                if split != "val"
-                else "val has machine annotation only: leave --annotation at all"
+                f"--annotation {annotation} of {split} needs {root}/aid_human_annot_{split}.txt, a "
+                "list from the InterWild code (docs/datasets/interhand26m.md)"
             )
         self.fits = Fits.of_tree(root) if "fits" in self.files else None
         self.no_fits = (

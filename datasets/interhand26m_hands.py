@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench import files, frames
+from handbench import frames
 from handbench.datasets.interhand26m_files import NOT_TOLD, SIDES
 from handbench.datasets.jpeg import Skip
 from handbench.datasets.trees import is_synthetic
 from handbench.errors import DataError
 from handbench.hand import Hand
+from handbench.mano_files import FILES, find_mano
 from handbench.records import HandRecord, Mesh
 from handbench.rigid import move_hand
 
-FILES = {"right": "MANO_RIGHT.pkl", "left": "MANO_LEFT.pkl"}
 REGRESSOR = "J_regressor_mano_ih26m.npy"  # the release's own, beside the user's MANO files
 
 
@@ -71,16 +71,17 @@ class Fits:
 
     @classmethod
     def of_tree(cls, root: Path) -> "Fits | None":
-        """The hands that a raw tree's fits belong to; None without the user's MANO: joints only."""
-        return cls(None, "mano") if is_synthetic(root) else cls.load(files.mano_dir())
+        """The hands that a raw tree's fits belong to; None without the user's MANO: joints only.
 
-    @classmethod
-    def load(cls, folder: Path | None) -> "Fits | None":
-        """None without a folder or without both files in it: joints only."""
-        for place in () if folder is None else (folder, folder / "models", folder / "mano"):
-            if all((place / name).is_file() for name in FILES.values()):
-                return cls(place, "regressor" if (place / REGRESSOR).is_file() else "mano")
-        return None
+        Raises DataError when $HANDBENCH_MANO is set and holds no MANO files.
+        """
+        if is_synthetic(root):
+            return cls(None, "mano")
+        path, other = (find_mano(side) for side in SIDES)
+        if path is None or other is None:
+            return None
+        kind = "regressor" if (path.parent / REGRESSOR).is_file() else "mano"
+        return cls(path.parent, kind)
 
     def models(self) -> tuple[Hand, Hand]:
         """Right and left hand."""
@@ -143,7 +144,7 @@ class Fits:
 def _models(folder: Path | None) -> dict[str, Hand]:
     """Both hands; the shape fault of the public left file is undone where it is found."""
     if folder is None:
-        return {side: Hand.open(side) for side in FILES}
+        return {side: Hand.open(side) for side in SIDES}
     return {
         "right": Hand.load(folder / FILES["right"]),
         "left": Hand.load(folder / FILES["left"], fix_left_shape=True),

@@ -10,9 +10,15 @@ SYNTH_MARK = "handbench_synth.json"  # at the root of a tree that `handbench syn
 
 # name -> (glob patterns of which one must match, what the tree is called)
 MARKS: dict[str, tuple[tuple[str, ...], str]] = {
-    "interhand26m": (("annotations/*/InterHand2.6M_*_data.json",), "InterHand2.6M"),
+    "interhand26m": (
+        ("annotations/*/InterHand2.6M_*_data.json", "InterHand2.6M_*_batch1/annotations"),
+        "InterHand2.6M",
+    ),
     "dexycb": (("20??????-subject-??", "calibration/extrinsics_*"), "DexYCB"),
-    "freihand": (("training/rgb", "training_K.json", "evaluation_K.json"), "FreiHAND"),
+    "freihand": (
+        ("training/rgb", "training_K.json", "evaluation_K.json", "FreiHAND_pub_v2"),
+        "FreiHAND",
+    ),
     "fpha": (("Hand_pose_annotation_v1*", "Video_files/Subject_?"), "FPHA"),
     "h2o3d": (("train/*/segr", "evaluation/*/segr"), "H2O-3D"),
     "ho3d_v3": (("train/*/rgb/*.jpg", "evaluation/*/rgb/*.jpg"), "HO-3D v3"),
@@ -33,10 +39,11 @@ def page(name: str) -> str:
     return f"docs/datasets/{name.partition('_v')[0]}.md"
 
 
-def check_root(raw: str | Path | None, name: str, need: str) -> Path:
-    """raw as a folder that is not another data set's tree.
+def check_root(raw: str | Path | None, name: str, need: str, anywhere: bool = False) -> Path:
+    """raw as a folder that is neither another data set's tree nor a part of the right one.
 
-    need: what the folder should hold, for the message. Raises DataError with one line.
+    need: what the folder should hold, for the message. anywhere: a part will do.
+    Raises DataError with one line.
     """
     if raw is None:
         raise DataError(f"{name} needs --raw DIR, the folder with {need}: {page(name)}")
@@ -48,7 +55,19 @@ def check_root(raw: str | Path | None, name: str, need: str) -> Path:
         known = found in registry.table("dataset")
         advice = f"handbench prepare {found} --raw {root}" if known else "it has no reader here yet"
         raise DataError(f"{root} holds {MARKS[found][1]}, not {name}: {advice}")
+    near = None if found or anywhere else _nearby(root, name)
+    if near is not None:
+        raise DataError(
+            f"--raw {root} is not the folder with {need}, but {near} is: give --raw {near}"
+        )
     return root
+
+
+def _nearby(root: Path, name: str) -> Path | None:
+    """The tree that an unknown folder lies in (three levels up), or that it holds (one down)."""
+    above = list(root.absolute().parents)[:3]
+    below = sorted(each for each in root.iterdir() if each.is_dir())
+    return next((each for each in [*above, *below] if recognise(each) == name), None)
 
 
 def is_synthetic(root: Path) -> bool:

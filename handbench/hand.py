@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from handbench import files, frames, skinning
 from handbench.errors import DataError, ShapeError
+from handbench.mano_files import check_mano, find_mano, read_mano
 from handbench.mesh.boundary import boundary_loop, face_parts
 
 PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
@@ -82,10 +83,11 @@ class Hand:
         shapedirs have the right hand's sign; fix_left_shape=True negates them, unless a
         MANO_RIGHT.pkl beside it shows that this file has been corrected before; sha256 then ends
         in CORRECTED, so that a split says which left hand it was made with.
-        Raises DataError when the file is missing, is no hand model or asks for other code.
+        Raises DataError when the file is missing, is no hand model, one of the other side or in
+        another unit, or asks for other code.
         """
         path = Path(path)
-        arrays = _read_mano(path)
+        arrays = read_mano(path)
         is_left = "left" in path.name.lower()
         changed = ""
         if fix_left_shape:
@@ -93,7 +95,7 @@ class Hand:
                 raise DataError(f"{path} is not a left hand: fix_left_shape is for MANO_LEFT.pkl")
             right = path.with_name(path.name.replace("LEFT", "RIGHT").replace("left", "right"))
             if not right.is_file() or has_left_shape_fault(
-                arrays["shapedirs"], _read_mano(right)["shapedirs"]
+                arrays["shapedirs"], read_mano(right)["shapedirs"]
             ):
                 arrays["shapedirs"] = frames.mirror_points(
                     np.swapaxes(arrays["shapedirs"], 1, 2)
@@ -103,6 +105,8 @@ class Hand:
             hand = cls.from_arrays(**arrays, is_left=is_left)
         except ShapeError as error:
             raise DataError(f"{path}: {error}") from error
+        rest = hand.rest_joints(np.zeros((1, 10)))[0]
+        check_mano(path, rest[4] - rest[0], is_left)
         return replace(hand, kind="mano", sha256=files.sha256(path) + changed)
 
     @classmethod
@@ -238,17 +242,8 @@ def default_hand(side: str = "right", fix_left_shape: bool = False) -> Hand:
     Raises DataError when the variable is set and the side's file is not there.
     """
     is_left = _is_left(side)
-    folder = files.mano_dir()
-    if folder is None:
-        return Hand.open(side)
-    name = "MANO_LEFT.pkl" if is_left else "MANO_RIGHT.pkl"
-    for place in (folder, folder / "models", folder / "mano"):
-        if (place / name).is_file():
-            return Hand.load(place / name, fix_left_shape=fix_left_shape and is_left)
-    raise DataError(
-        f"HANDBENCH_MANO is {folder}, which holds no {name}: "
-        "point it at MANO's models folder, or unset it to use the open hand"
-    )
+    path = find_mano(side)
+    return Hand.open(side) if path is None else Hand.load(path, fix_left_shape and is_left)
 
 
 def models_of(made_with: str) -> tuple[Hand, Hand] | None:
@@ -299,19 +294,6 @@ def _open_right() -> Hand:
         )
 
 
-def _read_mano(path: Path) -> dict[str, Any]:
-    """The arrays of a MANO file under from_arrays' names."""
-    from handbench.pickles import load_pickle
-
-    content = load_pickle(path, allow_chumpy=True)
-    names = {name: "f" if name == "faces" else name for name in SHAPES}
-    if not isinstance(content, dict) or (lost := [n for n in names.values() if n not in content]):
-        what = f"it lacks {', '.join(lost)}" if isinstance(content, dict) else "no dict inside"
-        raise DataError(f"{path} is not a MANO hand model ({what})")
-    arrays = {name: content[key] for name, key in names.items()}
-    return {**arrays, "kintree_table": content.get("kintree_table")}
-
-
 def _checked(name: str, value: ArrayLike) -> NDArray:
     array = np.ascontiguousarray(value, dtype=np.int32 if name == "faces" else np.float64)
     wanted = SHAPES[name]
@@ -320,6 +302,8 @@ def _checked(name: str, value: ArrayLike) -> NDArray:
         raise ShapeError(f"{name} has shape {array.shape}, a hand model needs {shown}")
     if name == "faces" and array.size and not 0 <= array.min() <= array.max() < 778:
         raise ShapeError("faces name vertices outside 0 to 777")
+    if not np.isfinite(array).all():
+        raise ShapeError(f"{name} holds values that are not finite")
     return array
 
 

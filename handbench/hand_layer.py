@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from handbench import files, frames, skinning
+from handbench import frames, skinning
 from handbench.errors import DataError, HandbenchError, ShapeError, UnknownName
 from handbench.hand import Hand
+from handbench.mano_files import FILES, find_mano
 from handbench.rotations import axis_angle_to_matrix, matrix_to_axis_angle, six_d_to_matrix
 
 REPRESENTATIONS = ("axis_angle", "matrix", "six_d", "pca")
@@ -243,8 +244,8 @@ def load_manopth_layer(
     folder: where MANO_RIGHT.pkl and MANO_LEFT.pkl lie, else $HANDBENCH_MANO.
     Raises HandbenchError when manopth is not installed, DataError when there are no files.
     """
-    folder = Path(folder) if folder else files.mano_dir()
-    if folder is None:
+    path = Path(folder) / FILES[side] if folder else find_mano(side)
+    if path is None:
         raise DataError("manopth needs MANO's files: set HANDBENCH_MANO to their folder")
     try:
         manolayer = import_module("manopth.manolayer")
@@ -253,9 +254,8 @@ def load_manopth_layer(
             f"the manopth hand layer needs the package manopth ({error}): install it from its "
             "authors' repository (hassony2/manopth), or use the built-in layer"
         ) from error
-    path = folder / f"MANO_{side.upper()}.pkl"
     layer = manolayer.ManoLayer(
-        mano_root=str(folder),
+        mano_root=str(path.parent),
         side=side,
         use_pca=False,
         flat_hand_mean=True,

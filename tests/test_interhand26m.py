@@ -122,6 +122,14 @@ def test_annotation_choices(tree):
     assert {f.subset for f in read(tree)} == {0}
     with pytest.raises(DataError, match=r"aid_human_annot_test\.txt"):
         InterHand26M("test", raw=tree, annotation="human")
+    for path in sorted(tree.glob("annotations/test/*_test_*")):  # val is of machines alone
+        (tree / "annotations/val").mkdir(exist_ok=True)
+        path.rename(tree / "annotations/val" / path.name.replace("_test_", "_val_"))
+    (tree / "images/test").rename(tree / "images/val")
+    found = InterHand26M("val", raw=tree, annotation="machine")
+    assert sum(plan.rows for plan in found.plan()) == 18
+    with pytest.raises(DataError, match="val has machine annotation only"):
+        InterHand26M("val", raw=tree, annotation="human")
 
 
 def test_one_side_keeps_both_meshes(mano, monkeypatch):

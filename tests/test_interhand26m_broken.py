@@ -141,6 +141,9 @@ def test_wrong_place_or_name(tree, tmp_path):
         InterHand26M("test")
     with pytest.raises(DataError, match="is not a folder"):
         InterHand26M("test", raw=tmp_path / "nowhere")
+    for near in (tree / "images", tree / "images/test/Capture0", tree.parent):
+        with pytest.raises(DataError, match=rf"is not the folder with .* give --raw {tree}$"):
+            InterHand26M("test", raw=near)
     marks = {
         "DexYCB": "20200709-subject-01",
         "HO-3D v2": "train/ABF10/rgb/0000.png",
