@@ -13,7 +13,7 @@ from handbench.console import say
 from handbench.errors import DataError, HandbenchError
 from handbench.files import replacing
 from handbench.hand import Hand, models_of
-from handbench.inference.released import import_released
+from handbench.inference.released import import_released, read_weights
 from handbench.registry import load as load_name
 from handbench.training.recipe import Recipe, from_dict, method_options
 from handbench.training.runs import Run
@@ -172,14 +172,7 @@ def load_backbone(method: Any, path: str | Path) -> int:
     """
     if not hasattr(method, "backbone"):
         raise HandbenchError(f"{type(method).__name__} has no backbone to start from {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except Exception as error:
-        raise DataError(f"{path} is no file of weights ({type(error).__name__})") from error
-    weights = state.get("model", state.get("state_dict", state))
-    weights = {k.removeprefix("module."): v for k, v in weights.items()}
+    weights = read_weights(path)
     inside = {
         k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")
     }

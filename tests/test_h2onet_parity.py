@@ -110,8 +110,9 @@ def checkpoint(tmp_path_factory) -> tuple[Path, H2ONet]:
     state["module.mano_layer.th_betas"] = torch.zeros(1, 10)
     state["module.mano_joint_reg_copy"] = torch.zeros(21, 778)
     path = tmp_path_factory.mktemp("released") / "test_model_best.pth"
-    extra = {"scheduler": {"milestones": Counter([30])}, "score_status": {"PA": np.float64(5.3)}}
-    torch.save({"state_dict": state, "epoch": 3, **extra}, path)
+    scores = {"PA": np.float64(5.3), "best": np.float32(5.1), "step": np.int32(7)}
+    extra = {"scheduler": {"milestones": Counter([30])}, "score_status": scores}
+    torch.save({"model": {"state_dict": state}, "epoch": 3, **extra}, path)
     return path, method
 
 
@@ -133,15 +134,25 @@ def test_import_refuses_in_one_line(checkpoint, template, tmp_path):
     lost = {k: v for k, v in method.state_dict().items() if k != "decoder3d.upsample"}
     cases = {
         "lost.pth": ({"state_dict": lost}, "does not fit h2onet: .*decoder3d.upsample"),
-        "code.pth": ({"state_dict": H2ONet}, "more than weights"),
+        "code.pth": ({"state_dict": H2ONet}, "more than weights and plain values: .*H2ONet"),
         "none.pth": ({"epoch": 3}, "no table of weights"),
+        "nan.pth": ({"net": {"module.a": torch.tensor([0, np.nan])}}, "not finite, first in a:"),
     }
     for name, (content, message) in cases.items():
         torch.save(content, tmp_path / name)
         with pytest.raises(DataError, match=message):
             import_released("h2onet", tmp_path / name, topology=template)
     (tmp_path / "cut.pth").write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(DataError, match="is it whole"):
-        import_released("h2onet", tmp_path / "cut.pth", topology=template)
+    changed = bytearray(path.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    (tmp_path / "changed.pth").write_bytes(changed)
+    (tmp_path / "page.pth").write_text("<html>Too many users have viewed this file")
+    for name, message in (
+        ("cut.pth", "a checkpoint, and whole"),
+        ("page.pth", "a checkpoint, and whole"),
+        ("changed.pth", "has changed since"),
+    ):
+        with pytest.raises(DataError, match=message):
+            import_released("h2onet", tmp_path / name, topology=template)
     with pytest.raises(DataError, match="does not exist"):
         import_released("h2onet", tmp_path / "nothing.pth", topology=template)
