@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import click
+from click.core import ParameterSource
 
 BOXES_HELP = "Box sources at test time, others than the recipe's in boxes-SOURCE."
 
@@ -40,6 +41,15 @@ def torch_options(command: Callable) -> Callable:
     return command
 
 
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that make batches; 0: threads of this one.",
+)
+
+
 def box_sources(text: str | None) -> list[str | None]:
     """The box sources of a list with commas; [None], the recipe's own, when none is given.
 
@@ -55,3 +65,15 @@ def box_sources(text: str | None) -> list[str | None]:
         if name not in SOURCES:
             raise UnknownName("box source", name, SOURCES)
     return list(dict.fromkeys(names))
+
+
+def only_with(allowed: bool, partner: str, *names: str) -> None:
+    """Refuse options of the running command that would have no effect without their partner.
+
+    names: parameters of the command. Raises UsageError naming the first one given.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and not allowed and option.name in names:
+            raise click.UsageError(f"{option.opts[-1]} goes with {partner}")
