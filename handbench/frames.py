@@ -17,6 +17,8 @@ JOINTS = (
 )
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 PARTS = ("palm", *FINGERS)
+# (20,2): the joints that a bone joins, finger by finger from the wrist
+BONES = np.array([(0 if k == 0 else 4 * f + k, 4 * f + k + 1) for f in range(5) for k in range(4)])
 
 # order[i] = index in the named order of our joint i
 # MANO's 16 joints (wrist, index, middle, little, ring, thumb) followed by five tips (thumb first).

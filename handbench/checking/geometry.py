@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check, percent, verdict
 from handbench.checking.hands import SplitHands, spread_rows
-from handbench.frames import FPHA, HO3D, INTERHAND, OPENGL, project
+from handbench.frames import BONES, FPHA, HO3D, INTERHAND, OPENGL, project
 from handbench.rules import VERTICES
 
 PALM_MM = (50.0, 130.0)  # wrist to the middle finger's first joint, of children to large men
@@ -17,7 +17,6 @@ KINEMATIC_MM = (0.1, 1.0)
 FIT_MM = (20.0, 40.0)
 UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "decimetres": 10.0, "kilometres": 0.001}
 ORDERS = {"HO-3D's (MANO's) order": HO3D, "InterHand2.6M's order": INTERHAND, "FPHA's order": FPHA}
-BONES = np.array([(0 if k == 0 else 4 * f + k, 4 * f + k + 1) for f in range(5) for k in range(4)])
 BONE_MM = (8.0, 130.0)
 SHORTER = 0.9  # another order must make all bones together so much shorter
 MOST_HANDS = 4000  # posed with the hand model

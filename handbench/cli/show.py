@@ -6,10 +6,12 @@ from typing import Any
 import click
 
 from handbench.cli import complete
+from handbench.cli.options import only_with
 
 SHEET = 24
 PICTURES = (".png", ".jpg", ".jpeg")
 FILES = (".h5", ".json", ".npz")
+DRAWING = ("index", "name", "count", "sheet", "seed", "rule", "out", "obj", "levels")
 
 
 @click.command()
@@ -18,7 +20,9 @@ FILES = (".h5", ".json", ".npz")
 @click.option("--id", "name", help="Draw the image of this id.")
 @click.option("--random", "count", type=click.IntRange(1), help="Draw N images at random.")
 @click.option("--sheet", is_flag=True, help=f"A contact sheet of {SHEET} random images.")
-@click.option("--seed", default=0, show_default=True, help="Which random images.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Which random images."
+)
 @click.option("--rule", default="released", show_default=True, help="Finger rule: released, paper.")
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared data.")
 @click.option("--out", type=click.Path(dir_okay=False), help="The picture [NAME-SPLIT-INDEX.png].")
@@ -50,6 +54,7 @@ def show(
     handbench show results/runs/h2onet/full/…/predictions.h5
     """
     if Path(target).is_file() or Path(target).suffix in FILES:
+        only_with(False, "NAME/SPLIT", *DRAWING)
         from handbench.showing.contents import describe
 
         report(describe(Path(target)), as_json)
@@ -59,6 +64,7 @@ def show(
     from handbench.errors import HandbenchError, UnknownName
     from handbench.rules import RULES
     from handbench.showing import overlay
+    from handbench.showing.draw import encoded
     from handbench.store import open_split
 
     if rule not in RULES:
@@ -76,6 +82,7 @@ def show(
         with files.replacing(levels) as temporary:
             table.to_csv(temporary, index=False)
         say(f"{len(table):,} hands written to {levels}")
+    only_with(bool(many), "--random or --sheet", "seed")
     rows = pick(split, index, name, many, seed)
     if not rows:
         if obj or out:
@@ -91,7 +98,7 @@ def show(
     picture = overlay.picture(split, rows[0], rule) if one else overlay.sheet(split, rows, rule)
     suffix = str(rows[0]) if one else "sheet"
     path = Path(out or f"{split.name.replace('/', '-')}-{suffix}.png")
-    write_picture(path, picture)
+    files.write_bytes(path, encoded(picture, path.suffix.lower()))
     say(f"picture written to {path}")
     if as_json:
         report({"split": split.name, "records": [record(split, row) for row in rows]}, True)
@@ -101,7 +108,7 @@ def pick(split: Any, index: int | None, name: str | None, many: int, seed: int) 
     """Row numbers asked for; empty when none was."""
     import numpy as np
 
-    from handbench.errors import HandbenchError, UnknownName
+    from handbench.errors import HandbenchError
 
     if index is not None:
         if not -len(split) <= index < len(split):
@@ -110,7 +117,8 @@ def pick(split: Any, index: int | None, name: str | None, many: int, seed: int) 
     if name is not None:
         found = np.flatnonzero(split.columns["id"] == name)
         if not len(found):
-            raise UnknownName("image", name, split.columns["id"].tolist())
+            first = split.columns["id"][0]
+            raise HandbenchError(f"{split.name} has no image '{name}'; its ids are like '{first}'")
         return [int(found[0])]
     if not many:
         return []
@@ -169,16 +177,6 @@ def plain(value: Any) -> Any:
         array = array.astype(object)
         array[~known] = None
     return array.tolist()
-
-
-def write_picture(path: Path, image: Any) -> None:
-    import cv2
-
-    from handbench import files
-
-    encoded = cv2.imencode(path.suffix, image[..., ::-1])[1]
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
 
 
 def report(found: dict[str, Any], as_json: bool) -> None:

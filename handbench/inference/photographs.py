@@ -73,10 +73,12 @@ def video(path: Path) -> tuple[float, Iterator[NDArray[np.uint8]]]:
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         going, frame = True, first  # type: bool, Any
-        while going:
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            going, frame = capture.read()
-        capture.release()
+        try:
+            while going:
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                going, frame = capture.read()
+        finally:
+            capture.release()
 
     return (rate if 0 < rate < 1000 else 25.0), frames()
 

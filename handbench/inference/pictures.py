@@ -187,9 +187,7 @@ def _picture(seer: Seer, frames: Sequence[NDArray], name: str, stem: Path) -> Pa
     if text:
         files.write_text(_ending(stem, ".obj"), text)
     path = _ending(stem, ".png")
-    encoded = cv2.imencode(".png", drawn(seer, frames[0], hands, name)[:, :, ::-1])[1]
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    files.write_bytes(path, draw.encoded(drawn(seer, frames[0], hands, name)))
     return path
 
 
@@ -243,7 +241,11 @@ def _movie(path: Path, rate: float) -> Iterator[Callable[[NDArray], None]]:
 
         try:
             yield add
+            if writer is None:
+                raise HandbenchError(f"{path}: no frame was given")
             writer.release()
             os.replace(inner, temporary)
         finally:
+            if writer is not None:
+                writer.release()
             inner.unlink(missing_ok=True)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-import cv2
 import numpy as np
 
 from handbench.checking.check import Check, counted
 from handbench.checking.leakage import Shared
-from handbench.files import replacing, write_json, write_text
+from handbench.files import write_bytes, write_json, write_text
 from handbench.showing import overlay
+from handbench.showing.draw import encoded
 from handbench.showing.report import Section, figures, page
 from handbench.store import Split
 
@@ -56,9 +56,7 @@ def write(split: Split, checks: Sequence[Check], folder: Path) -> list[Path]:
     rng = np.random.default_rng(SEED)
     rows = sorted(rng.choice(len(split), min(SHEET, len(split)), replace=False).tolist())
     picture, page_, data = (folder / name for name in ("sheet.png", "checks.html", "checks.json"))
-    encoded = cv2.imencode(".png", overlay.sheet(split, rows)[..., ::-1])[1]
-    with replacing(picture) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    write_bytes(picture, encoded(overlay.sheet(split, rows)))
     write_json(data, [check.as_json() for check in checks])
     sections = [
         Section("Checks", STYLE + _table(checks)),

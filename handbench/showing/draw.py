@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench.errors import ShapeError
+from handbench.frames import BONES
 from handbench.raster import Buffers, buffers
 
 # palm, thumb, index, middle, ring, little
@@ -31,7 +32,6 @@ BACKDROP = (24, 26, 30)
 INK = (245, 245, 245)
 BOX = (255, 255, 255)
 JOINT_PART = np.array([0] + [part for part in range(1, 6) for _ in range(4)])
-BONES = [(0 if k == 0 else 4 * f + k, 4 * f + k + 1) for f in range(5) for k in range(4)]
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SHIFT = 4  # cv2 draws at 1/16 px
 ALPHA = 0.62  # how much of the picture a mesh covers
@@ -54,6 +54,12 @@ class Drawing:
     box_px: NDArray | None = None
     mark: str = ""
     lines: tuple[str, ...] = ()
+
+
+def encoded(picture: NDArray[np.uint8], ending: str = ".png", quality: int = 95) -> bytes:
+    """A file's bytes of an RGB picture (h,w,3). ending: `.png`, or `.jpg` of that quality."""
+    options = [] if ending == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(ending, picture[..., ::-1], options)[1].tobytes()
 
 
 def enlarged(image: NDArray, at_least: int = 512) -> tuple[NDArray, int]:
@@ -83,7 +89,7 @@ def skeleton(
     known = np.isfinite(joints_px).all(1) & (np.abs(joints_px) < 2**15).all(1)
     points = np.round(np.where(known[:, None], joints_px, 0) * 2**SHIFT).astype(int)
     thick, radius = max(1, round(2 * scale)), max(2.0, 3.6 * scale)
-    for a, b in BONES:
+    for a, b in BONES.tolist():
         if known[a] and known[b]:
             ends = points[a].tolist(), points[b].tolist()
             if not hidden[b]:

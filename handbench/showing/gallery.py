@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import predictions
-from handbench.files import replacing, write_text
+from handbench.files import write_bytes, write_text
 from handbench.frames import FINGERS, project
 from handbench.hand import Hand
 from handbench.predictions import Predictions
@@ -114,10 +114,7 @@ def write(results: Sequence[Result], folder: Path) -> list[Path]:
     for number, case in enumerate(found):
         plain = re.sub(r"[^a-z0-9]+", "_", case.why.lower()).strip("_")
         path = folder / f"{stem(results)}_{number:02d}_{plain}.png"
-        done, encoded = cv2.imencode(".png", case.picture[:, :, ::-1])
-        assert done
-        with replacing(path) as temporary:
-            temporary.write_bytes(encoded.tobytes())
+        write_bytes(path, draw.encoded(case.picture))
         errors = [f"{value:.3f}" for value in case.errors_mm.values()]
         rows.writerow([path.name, case.why, case.id, case.side, case.level, *errors])
         written.append(path)

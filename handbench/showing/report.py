@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from handbench import __version__
 from handbench.files import write_text
 from handbench.result import Result
 from handbench.showing import gallery, plots, tables
+from handbench.showing.draw import encoded
 from handbench.showing.formats import as_html
 
+JPEG_QUALITY = 88
 STYLE = """
 :root{--ink:#1c1e21;--soft:#5f6670;--line:#d7dbe0;--paper:#fff;--shade:#f5f6f8;--link:#0b5cad}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#a3abb5;--line:#3a4048;
@@ -106,11 +106,10 @@ def _data(results: Sequence[Result], folder: Path, mixed: bool) -> Section:
     body += figures(plots.all_of(results, folder))
     pictures = []
     for case in gallery.cases(results):
-        quality = [cv2.IMWRITE_JPEG_QUALITY, 88]
-        done, encoded = cv2.imencode(".jpg", case.picture[:, :, ::-1], quality)
-        assert done
         caption = f"{case.why}: {case.id}"
-        pictures.append(_picture(encoded.tobytes(), "jpeg", caption, caption))
+        pictures.append(
+            _picture(encoded(case.picture, ".jpg", JPEG_QUALITY), "jpeg", caption, caption)
+        )
     rule = f"<p class='note'>{html.escape(gallery.RULE if pictures else gallery.NOTHING)}</p>"
     inside = Section("Cases", rule + "".join(pictures))
     return Section(str(results[0].protocol["evaluation"]["data"]), "".join(body), (inside,))

@@ -151,11 +151,9 @@ def _write_frame(folder: Path, shot: Shot, hands: Mapping[str, Hand]) -> None:
     count = len(ids) - len(shot.objects)
     ids[count:] = [NUMBERS[each.name] for each in shot.objects]
     seg = np.where(owner >= 0, np.array([*ids, 0], np.uint8)[owner], 0).astype(np.uint8)
-    with files.replacing(folder / f"color_{number}.jpg") as temporary:
-        temporary.write_bytes(shot.image)
-    with files.replacing(folder / f"aligned_depth_to_color_{number}.png") as temporary:
-        depth = cv2.imencode(".png", np.rint(depth_m * 1000).astype(np.uint16))[1]
-        temporary.write_bytes(depth.tobytes())
+    files.write_bytes(folder / f"color_{number}.jpg", shot.image)
+    depth = cv2.imencode(".png", np.rint(depth_m * 1000).astype(np.uint16))[1]
+    files.write_bytes(folder / f"aligned_depth_to_color_{number}.png", depth.tobytes())
     with (
         files.replacing(folder / f"labels_{number}.npz") as temporary,
         open(temporary, "wb") as file,

@@ -85,8 +85,8 @@ def write_shots(root: Path, shots: Iterable[Shot]) -> None:
     for shot in shots:
         by_take[shot.sequence].append(shot)
         folder = root / PICTURES["full"] / shot.sequence
-        _write(folder / "color" / f"color_{shot.frame_number:04d}.jpeg", shot.image)
-        _write(folder / "depth" / f"depth_{shot.frame_number:04d}.png", _depth(shot))
+        files.write_bytes(folder / "color" / f"color_{shot.frame_number:04d}.jpeg", shot.image)
+        files.write_bytes(folder / "depth" / f"depth_{shot.frame_number:04d}.png", _depth(shot))
     for name, seen in by_take.items():
         _write_sequence(root, name, seen)
     everything = _all_sequences()
@@ -109,7 +109,7 @@ def write_shots(root: Path, shots: Iterable[Shot]) -> None:
         folder = root / MODELS / f"{short}_model"
         write_ply(folder / f"{short}_model.ply", mesh.verts_m, mesh.faces)
         grey = np.full((8, 8, 3), 128, np.uint8)
-        _write(folder / "texture.jpg", cv2.imencode(".jpg", grey)[1].tobytes())
+        files.write_bytes(folder / "texture.jpg", cv2.imencode(".jpg", grey)[1].tobytes())
 
 
 def _write_sequence(root: Path, name: str, shots: list[Shot]) -> None:
@@ -131,7 +131,7 @@ def _write_sequence(root: Path, name: str, shots: list[Shot]) -> None:
         }
     _text(root / SKELETONS[0] / name / "skeleton.txt", skeleton)
     _text(root / POSES[0] / name / "object_pose.txt", poses)
-    _write(root / FOLDER / name / FILE, pickle.dumps(fits, protocol=2))
+    files.write_bytes(root / FOLDER / name / FILE, pickle.dumps(fits, protocol=2))
 
 
 def _row(number: int, values: NDArray, digits: int = 4) -> str:
@@ -182,8 +182,3 @@ def _text(path: Path, text: str) -> None:
     """Plain writing: the folder is new, and there are a thousand of these."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="ascii")
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)

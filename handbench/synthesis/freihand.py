@@ -55,12 +55,12 @@ def write_shots(root: Path, split: str, shots: Iterable[Shot], hands: Mapping[st
     lists: dict[str, list[Any]] = {name: [] for name in ("K", "scale", "xyz", "verts", "mano")}
     for shot in shots:
         number = shot.frame_number + UNIQUE * shot.variant
-        _write(root / split / "rgb" / f"{number:08d}.jpg", shot.image)
+        files.write_bytes(root / split / "rgb" / f"{number:08d}.jpg", shot.image)
         if shot.variant:
             continue
         if split == "training":
             mask = np.where(_hand_pixels(shot), 255, 0).astype(np.uint8)
-            _write(root / split / "mask" / f"{number:08d}.jpg", _jpeg(mask))
+            files.write_bytes(root / split / "mask" / f"{number:08d}.jpg", _jpeg(mask))
         for name, value in _annotation(shot, hands["right"]).items():
             lists[name].append(value)
     for name, values in lists.items():
@@ -123,8 +123,3 @@ def _restyle(shot: Shot, version: int, split: str) -> bytes:
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".jpg", picture, QUALITY)[1].tobytes()
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)

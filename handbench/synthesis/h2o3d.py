@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from handbench import files
 from handbench.datasets.ho3d_lists import take_of_h2o3d
 from handbench.datasets.ho3d_reader import SPLITS
 from handbench.errors import UnknownName
@@ -28,7 +29,6 @@ from handbench.synthesis.ho3d_parts import (
     mask_colours,
     object_of,
     python2_pickle,
-    write_bytes,
     write_list,
     write_models,
 )
@@ -76,16 +76,16 @@ def write_shots(root: Path, shots: Iterable[Shot], hands: Mapping[str, Hand]) ->
     for shot in shots:
         split = "train" if shot.camera in SEQUENCES["train"] else "evaluation"
         folder, number = root / split / shot.camera, f"{shot.frame_number:04d}"
-        write_bytes(folder / "rgb" / f"{number}.jpg", shot.image)
-        write_bytes(folder / "depth" / f"{number}.png", depth_png(shot))
-        mask = mask_colours(shot, COLOURS, MASK_STEP)[..., ::-1]
-        write_bytes(folder / "segr" / f"{number}.png", cv2.imencode(".png", mask)[1].tobytes())
+        files.write_bytes(folder / "rgb" / f"{number}.jpg", shot.image)
+        files.write_bytes(folder / "depth" / f"{number}.png", depth_png(shot))
+        mask = cv2.imencode(".png", mask_colours(shot, COLOURS, MASK_STEP)[..., ::-1])[1]
+        files.write_bytes(folder / "segr" / f"{number}.png", mask.tobytes())
         meta = _meta(shot, hands, split)
         if (shot.camera, shot.frame_number) == UNANNOTATED:
             meta = dict.fromkeys(meta)
         else:
             listed[split].append((shot.camera, shot.frame_number))
-        write_bytes(folder / "meta" / f"{number}.pkl", python2_pickle(meta))
+        files.write_bytes(folder / "meta" / f"{number}.pkl", python2_pickle(meta))
         things.update(each.name for each in shot.objects)
     for split, lines in listed.items():
         if lines:

@@ -35,7 +35,6 @@ from handbench.synthesis.ho3d_parts import (
     object_of,
     python2_pickle,
     to_theirs,
-    write_bytes,
     write_list,
     write_models,
 )
@@ -119,7 +118,7 @@ def write_shots(version: str, root: Path, shots: Iterable[Shot], hands: Mapping[
         else:
             meta = dict.fromkeys((*_ANNOTATED, "camMat"))
         if shot.right is not None or shot.frame_number == 0:
-            write_bytes(folder / "meta" / f"{number}.pkl", python2_pickle(meta))
+            files.write_bytes(folder / "meta" / f"{number}.pkl", python2_pickle(meta))
     for split, found in listed.items():
         if found:
             # out of order, as nobody promises that lists are sorted
@@ -172,16 +171,16 @@ def _contact(shot: Shot) -> dict[str, NDArray]:
 def _write_pictures(folder: Path, number: str, shot: Shot, version: str, masks: bool) -> None:
     """rgb, depth and, where asked for, seg of one moment."""
     if version == "v3":
-        write_bytes(folder / "rgb" / f"{number}.jpg", shot.image)
+        files.write_bytes(folder / "rgb" / f"{number}.jpg", shot.image)
     else:
-        write_bytes(folder / "rgb" / f"{number}.png", as_png(shot.image))
-    write_bytes(folder / "depth" / f"{number}.png", depth_png(shot))
+        files.write_bytes(folder / "rgb" / f"{number}.png", as_png(shot.image))
+    files.write_bytes(folder / "depth" / f"{number}.png", depth_png(shot))
     if masks:
         hand, thing = COLOURS[version]
         colours = mask_colours(shot, {"right": hand, "object": thing}, MASK_STEP)
         suffix = ".jpg" if version == "v2" else ".png"
         encoded = cv2.imencode(suffix, colours[..., ::-1])[1].tobytes()
-        write_bytes(folder / "seg" / f"{number}{suffix}", encoded)
+        files.write_bytes(folder / "seg" / f"{number}{suffix}", encoded)
 
 
 def _write_truth(root: Path, shots: list[Shot]) -> None:

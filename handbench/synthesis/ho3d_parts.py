@@ -104,8 +104,3 @@ def write_list(path: Path, lines: Iterable[tuple[str, int]]) -> None:
 def write_models(folder: Path, names: Iterable[str]) -> None:
     for name in sorted(names):
         files.write_text(model_path(folder, name), obj_text(name))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)

@@ -75,8 +75,7 @@ def write_tree(
         identity = frame.official_index if frame.official_index >= 0 else number
         file_name = f"{frame.sequence}/cam{frame.camera}/image{frame.frame_number}.jpg"
         path = root / "images" / split / file_name
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(frame.image)
+        files.write_bytes(path, frame.image)
         data["images"].append(
             {
                 "id": identity,
