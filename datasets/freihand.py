@@ -21,6 +21,7 @@ from handbench.datasets.freihand_files import (
     UNIQUE,
     VERSIONS,
     Entries,
+    check_evaluation,
     read_keypoints,
     read_mask,
     read_scales,
@@ -47,8 +48,9 @@ class FreiHAND:
     of evaluation is a second archive, found in raw or beside it. versions: "all", or some of
     gs,hom,sample,auto. scene: "mask", hidden is what the training mask leaves out, or "none", no
     labels of the whole scene. keypoints: a COCO file; then 2D joints from it are all, and K, 3D
-    and masks are not asked for. strict: a frame that would be skipped is an error. `skipped`
-    counts reasons of frames that this object left out. Raises DataError and UnknownName.
+    and masks are not asked for; raw may be a plain folder of training pictures. strict: a frame
+    that would be skipped is an error. `skipped` counts reasons of frames that this object left out.
+    Raises DataError and UnknownName.
     """
 
     name = "freihand"
@@ -80,14 +82,16 @@ class FreiHAND:
         self.versions = [VERSIONS.index(each) for each in chosen] if split == "training" else [0]
         self.masked = scene == "mask" and split == "training"
         self.keypoints = Path(keypoints).expanduser() if keypoints else None
-        self.pictures = self.raw / split / "rgb"
+        self.pictures, self.masks = self.raw / split / "rgb", self.raw / split / "mask"
         if not self.pictures.is_dir():
-            if self.keypoints is None:
+            if self.keypoints is None or split != "training":
                 raise DataError(
                     f"{self.pictures} does not exist; unpack FreiHAND_pub_v2 there "
                     "(docs/datasets/freihand.md)"
                 )
             self.pictures = self.raw
+        if self.keypoints is not None and split != "training":
+            check_evaluation(self.keypoints)
         self.models = Models.find(self.given)
         self.lists: dict[str, Entries] = {}
         self.scales = np.zeros(0)
@@ -123,6 +127,7 @@ class FreiHAND:
             "missing": wanted - rows,
             "samples": count,
             "official_rows": COUNTS[self.split] * len(self.versions),
+            "masks_missing": self._masks_missing(plans),
         }
         if not plans:
             raise DataError(
@@ -141,10 +146,21 @@ class FreiHAND:
                 f"{here}: joints and vertices as shipped, no MANO parameters or occlusion labels: "
                 "set HANDBENCH_MANO to the folder of MANO_RIGHT.pkl and MANO_LEFT.pkl"
             )
+        if self.counts["masks_missing"]:
+            say(
+                f"{here}: {self.counts['masks_missing']:,} of {len(plans):,} masks are not in "
+                f"{self.masks}: no segmentation and no scene labels for these"
+            )
         for i in sorted({0, count // 2, count - 1}) if "xyz" in self.lists else ():
             for line in check_sample(self._sample(i), self.models):
                 say(f"{here}, sample {i}: {line}")
         return plans
+
+    def _masks_missing(self, plans: list[SequencePlan]) -> int:
+        if not self.masked:
+            return 0
+        names = set(os.listdir(self.masks)) if self.masks.is_dir() else set()
+        return sum(f"{plan.name}.jpg" not in names for plan in plans)
 
     def _open_lists(self) -> None:
         """Find the entries of all lists; they must be equally long."""
@@ -250,7 +266,7 @@ class FreiHAND:
         if "xyz" not in sample:
             return {**found, "right": unknown_hand()}
         hand, mesh = read_hand(sample, self.models)
-        mask = read_mask(self.raw / "training" / "mask" / f"{i:08d}.jpg") if self.masked else None
+        mask = read_mask(self.masks / f"{i:08d}.jpg") if self.masked else None
         if mask is not None:
             found["segmentation"] = encode_grey(mask)
         scene = Scene((mesh,), K, SIZE, whole=False) if mesh is not None else None

@@ -45,10 +45,7 @@ class Entries:
             with open(path, "rb") as file:
                 spans = _spans(file) if os.fstat(file.fileno()).st_size else None
         except FileNotFoundError:
-            raise DataError(
-                f"{path} is missing: unpack FreiHAND's annotations there "
-                "(docs/datasets/freihand.md)"
-            ) from None
+            raise _lost(path) from None
         if spans is None:
             raise DataError(f"{path} is no whole JSON list: was it cut short? Unpack it again")
         return cls(path, kind, spans)
@@ -74,6 +71,12 @@ class Entries:
         return values.reshape(wanted)
 
 
+def _lost(path: Path) -> DataError:
+    return DataError(
+        f"{path} is missing: unpack FreiHAND's annotations there (docs/datasets/freihand.md)"
+    )
+
+
 def _spans(file: Any) -> NDArray[np.int64] | None:
     """First byte and end of each entry; None when the outermost brackets are not there."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
@@ -90,6 +93,8 @@ def _spans(file: Any) -> NDArray[np.int64] | None:
 
 def read_scales(path: Path) -> NDArray[np.float64]:
     """*_scale.json (N,): length of the middle finger's first bone, m. Raises DataError."""
+    if not path.is_file():
+        raise _lost(path)
     try:
         return np.array(files.read_json(path), np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
@@ -136,3 +141,15 @@ def read_keypoints(path: Path) -> dict[int, Keypoints]:
             f"{path} should be a COCO file with 21 keypoints a hand; found otherwise ({error})"
         ) from error
     return found
+
+
+def check_evaluation(path: Path) -> None:
+    """Whether a file of 2D keypoints can be of evaluation: its pictures are numbered as others of
+    training are, and are others. Raises DataError.
+    """
+    last = max(read_keypoints(path), default=0)
+    if last >= COUNTS["evaluation"]:
+        raise DataError(
+            f"{path} names picture {last:,}, and evaluation has {COUNTS['evaluation']:,}: is it "
+            "of training? Then give --split training"
+        )

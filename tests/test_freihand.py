@@ -244,7 +244,8 @@ def test_a_picture_cut_short_is_skipped_alone(tree):
     assert len(found) == 15
     assert reader.skipped == {"JPEG cut short": 1}
     (tree / MASK).unlink()
-    assert read(tree)[0][4].segmentation is None
+    found, reader = read(tree)
+    assert found[4].segmentation is None and reader.counts["masks_missing"] == 1
 
 
 @pytest.mark.parametrize(
@@ -322,8 +323,7 @@ def photographs(request, tmp_path, tree) -> tuple[Path, Path, int]:
 
 def test_photographs_with_2d_keypoints_can_be_shown(photographs, tmp_path):
     raw, points, count = photographs
-    out = ["--out", str(tmp_path / "data")]
-    command = ["prepare", "freihand", "--raw", str(raw), "--split", "training", *out]
+    command = ["prepare", "freihand", "--raw", str(raw), "--out", str(tmp_path / "data")]
     result = CliRunner().invoke(group, [*command, "-o", f"keypoints={points}", "--workers", "1"])
     assert result.exit_code == 0, result.output
     split = open_split("freihand/training", tmp_path / "data")
