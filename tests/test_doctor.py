@@ -106,6 +106,11 @@ FAULTS = {
         {"box_visible_px": lambda b: b - np.array([200, 0, 0, 0], "f4")},
         "beyond the image",
     ),
+    "visible boxes below": (
+        pictures.visible_boxes,
+        {"box_visible_px": lambda b: b * [1, 0, 1, 0] + np.array([0, 90, 0, 7], "f4")},
+        "beyond the image",
+    ),
     "masks": (
         pictures.segmentation,
         {

@@ -72,6 +72,9 @@ def test_runs_by_hand():
         "mean_frames_of_whole": 2.0,
         "longest_frames": 3,
     }
+    # seen in another clip is not seen before
+    apart = hidden_runs(np.array([1, 0, 1], np.uint8), np.array([False, False, False]))
+    assert (apart.begins.tolist(), apart.ends.tolist()) == ([False], [False])
     empty = hidden_runs(np.ones(4, np.uint8), np.zeros(4, bool))
     assert empty.summary()["median_frames"] is None
 

@@ -18,7 +18,7 @@ from handbench.errors import DataError, ShapeError, UnknownName
 from handbench.preparing.index import build
 from handbench.preparing.parts import Part
 from handbench.records import Frame, HandLabels, HandRecord
-from handbench.schema import COLUMNS, HAND_COLUMNS, IMAGE_COLUMNS, TABLES
+from handbench.schema import COLUMNS, HAND_COLUMNS, IMAGE_COLUMNS, TABLES, extra_column
 from handbench.store import Split, open_split
 
 
@@ -159,6 +159,13 @@ def test_extra_columns_keep_their_type_and_know_missing(reader, split):
     wanted = [frames[name].extra.get("target", np.nan) for name in split.columns["id"]]
     np.testing.assert_array_equal(split.columns["target"], wanted)
     assert split.columns["pair"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"), [("u1", 255), ("u2", 65535), ("bool", 255), ("i4", -1), ("<U3", "")]
+)
+def test_what_is_missing_of_an_extra_column(kind, missing):
+    assert extra_column("mine", np.dtype(kind), ()).missing == missing
 
 
 @pytest.mark.parametrize("name", ["id", "right/mine", "sequences/name", "index/id"])
