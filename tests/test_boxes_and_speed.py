@@ -67,8 +67,6 @@ def test_boxes_of_several_sources_stand_side_by_side(tmp_path):
     assert "is up to date" in same and str(moved) in same
     with pytest.raises(UnknownName, match="did you mean 'jittered'"):
         call("eval", "toy", "--boxes", "jitered")
-    with pytest.raises(HandbenchError, match="--boxes goes with runs"):
-        call("eval", "--predictions", "x", "--ground-truth", split, "--boxes", "jittered")
 
 
 def test_one_broken_run_does_not_keep_the_others_from_being_scored(capsys):

@@ -24,7 +24,7 @@ def offered(words: str, begun: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    ("words", "told"),
     [
         ("prepare synthetic --sequences list.txt", "--sequences list.txt: give a whole number"),
         ("prepare synthetic -o sequences=many", "-o sequences=many: give a whole number"),
@@ -45,3 +45,20 @@ def test_the_shell_completes_names(toy_places):
     assert offered("show", "small/t") == ["small/test", "small/train"]
     assert offered("eval --data", "small/v") == ["small/val"]
     assert offered("nonsense", "x") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("eval plain --protocol ho3d_v2", "--protocol goes with --predictions"),
+        ("eval plain --out scores", "--out goes with --predictions"),
+        ("eval plain --all", "give RUNs, or --all, or --predictions"),
+        ("eval --predictions p.h5 --boxes jittered", "--boxes goes with runs"),
+        ("plots --query 3,4", "--query goes with attention"),
+        ("doctor -o fps=5", "-o goes with --raw"),
+        ("show synthetic/test --seed 3", "--seed goes with --random or --sheet"),
+        ("tables --paper all --mixed", "--mixed goes with tables of runs"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(words, told, monkeypatch, tmp_path, toy_places):
+    assert told in refused(*words.replace("synthetic/", "small/").split())

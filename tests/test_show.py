@@ -131,8 +131,8 @@ def test_other_files(tmp_path):
         (("--index", "18"), HandbenchError, "has images 0 to 17, no 18"),
         (
             ("--id", "interhand26m/test/nothing"),
-            UnknownName,
-            "no image 'interhand26m/test/nothing'",
+            HandbenchError,
+            "has no image 'interhand26m/test/nothing'; its ids are like 'interhand26m/test/",
         ),
         (("--index", "0", "--sheet"), HandbenchError, "give one of"),
         (("--index", "0", "--rule", "papers"), UnknownName, "did you mean 'paper'"),

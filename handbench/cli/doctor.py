@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from handbench.cli import complete
+from handbench.cli.options import only_with
 
 ALL = "all"
 
@@ -31,7 +32,11 @@ ALL = "all"
     help="What train, val and test share.",
 )
 @click.option(
-    "--threshold", default=3.0, show_default=True, help="mm; nearer poses are near-equal."
+    "--threshold",
+    type=click.FloatRange(0),
+    default=3.0,
+    show_default=True,
+    help="mm; nearer poses are near-equal.",
 )
 @click.option("-o", "given", multiple=True, metavar="KEY=VALUE", help="--raw: a reader's option.")
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Folder of prepared data.")
@@ -65,6 +70,9 @@ def doctor(
     asked = [file is not None, raw is not None, bool(splits), leakage is not None]
     if sum(asked) > 1:
         raise HandbenchError("give one of FILE, --raw, --data and --leakage")
+    only_with(raw is not None, "--raw", "given")
+    only_with(leakage is not None, "--leakage", "threshold")
+    only_with(bool(splits) or leakage is not None, "--data or --leakage", "data_dir", "out")
     folder = Path(out or "results/out/doctor")
     if leakage is not None:
         leaks(leakage, data_dir, threshold, folder, as_json)

@@ -5,6 +5,9 @@ import click
 from handbench.cli import complete
 from handbench.cli.options import BOXES_HELP
 
+OF_RUNS = ("every", "data", "boxes", "device")
+OF_FILES = ("adapter", "ground_truth", "protocol", "out", "subset", "assume_frame", "levels")
+
 
 @click.command("eval")
 @click.argument("names", metavar="[RUN]...", nargs=-1, shell_complete=complete.runs)
@@ -73,17 +76,19 @@ def evaluate(
     from pathlib import Path
 
     from handbench import evaluate as do
-    from handbench.cli.options import box_sources
+    from handbench.cli.options import box_sources, only_with
     from handbench.console import say
     from handbench.errors import HandbenchError
     from handbench.training import runs
 
+    only_with(predictions is None, "runs, not with --predictions", *OF_RUNS)
+    only_with(predictions is not None, "--predictions", *OF_FILES)
+    if names and (predictions or every):
+        raise click.UsageError("give RUNs, or --all, or --predictions")
     sources = box_sources(boxes)
     results: list[do.Result] = []
     failures: list[HandbenchError] = []
     if predictions:
-        if boxes:
-            raise HandbenchError("--boxes goes with runs: a prediction file has had its boxes")
         if not ground_truth:
             raise HandbenchError("--predictions needs --ground-truth, for example synthetic/test")
         asked = do.Asked(subset, on_nan, assume_frame, Path(levels) if levels else None)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from handbench.cli import complete
+from handbench.cli.options import only_with
 
 KINDS = ("ho3d", "freihand", "dexycb", "onnx")
 
@@ -56,6 +57,8 @@ def export(
     from handbench.store import open_split
     from handbench.training import runs
 
+    only_with(kind != "onnx", "a submission, not with onnx", "data", "root", "subset", "check")
+    only_with(not check, "export, not with --check", "out", "root")
     if kind == "onnx":
         _export_network(source, Path(out) if out else None)
         return

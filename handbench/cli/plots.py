@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from handbench.cli import complete
+from handbench.cli.options import only_with
 
 
 @click.command()
@@ -38,7 +39,10 @@ def plots(
     handbench plots features RUN --index 7  what a run's network sees in one hand: its maps
     handbench plots attention RUN --query 40,22   where it looks from a place of the crop
     """
-    if results[:1] in (("attention",), ("features",)):
+    inside = results[:1] in (("attention",), ("features",))
+    only_with(inside, "attention and features", "data", "index")
+    only_with(results[:1] == ("attention",), "attention", "query")
+    if inside:
         _inside(results, Path(out or "results/out") / "plots", data, index, query)
         return
 

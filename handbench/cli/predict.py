@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from handbench.cli import complete
-from handbench.cli.options import box_sources, torch_options
+from handbench.cli.options import box_sources, only_with, torch_options
 
 
 @click.command()
@@ -85,6 +85,7 @@ def predict(
     choose(hand_layer)
 
     if images:
+        only_with(False, "a split, not with --image", "data", "force")
         from handbench.inference.pictures import predict_pictures, wanted
 
         torch.set_num_threads(threads)
@@ -93,9 +94,7 @@ def predict(
         for path in predict_pictures(runs.find(run), images, asked, folder, device):
             click.echo(path)
         return
-    for name, value in {"box": box, "focal": focal}.items():
-        if value is not None:
-            raise click.UsageError(f"--{name} goes with --image")
+    only_with(False, "--image", "box", "focal", "side", "out")
     with joined(device):
         chosen = runs.find(run)
         known = None

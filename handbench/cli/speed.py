@@ -3,7 +3,7 @@
 import click
 
 from handbench.cli import complete
-from handbench.cli.options import torch_options, workers_option
+from handbench.cli.options import only_with, torch_options, workers_option
 
 
 @click.command()
@@ -89,6 +89,9 @@ def speed(
     from handbench.training import runs
     from handbench.training.train import pick_device
 
+    only_with(training, "--train", "steps", "batch", "precision", "compile_mode", "overrides")
+    only_with(not training, "networks, not with --train", "protocol", "end_to_end", "form")
+    only_with(training or end_to_end, "--end-to-end or --train", "data")
     choose(hand_layer)
     torch.set_num_threads(threads)
     if training:

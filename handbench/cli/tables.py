@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from handbench.cli import complete
+from handbench.cli.options import only_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,7 @@ def tables(
         if name not in KNOWN:
             raise UnknownName("format", name, KNOWN)
     folder = Path(out or "results/out") / "tables"
+    only_with(paper is None, "tables of runs, not with --paper", "mixed")
     if paper:
         _write_papers(paper, (*results, *added), folder, names)
         return
