@@ -7,6 +7,7 @@ authors' is a row of its own.
 """
 
 import copy
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from handbench.loading.augment import Augmentation, draw
 from handbench.loading.batch import Samples
 from handbench.loading.crop import extent, square
 from handbench.loading.loader import Order, batches
+from handbench.loading.ring import workers_for
 from handbench.preparing.index import build
 from handbench.preparing.parts import Part
 from handbench.preparing.pictures import Pictures
@@ -30,6 +32,8 @@ from handbench.store import open_split
 
 COUNT = 256
 BATCH = 32
+WORKERS = 2
+EPOCHS = 6  # of worker processes, so that starting them is a small part
 STEPS = 4
 ROUNDS = 7
 CROP = 256
@@ -39,6 +43,7 @@ TARGETS = {  # by how pictures are stored and cut
     ("margin crops", "exact"): 6,
     ("margin crops", "fast"): 8,
 }
+PROCESS_TARGETS = {"exact": 5, "fast": 8}  # batches from worker processes; starting them included
 ERROR = 0.01  # levels of 255 between the authors' patch and the exact way's
 SIZE = (640, 480)
 K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
@@ -176,9 +181,10 @@ class Reference(torch.utils.data.Dataset):
         }
 
 
-def take(samples: Samples, threads: int, steps: int = STEPS) -> None:
-    for _ in batches(samples, Order(len(samples), BATCH, 0).steps(0, steps), threads):
-        pass
+def take(samples: Samples, threads: int, steps: int = STEPS, workers: int = 0) -> None:
+    with workers_for(samples, workers, BATCH) as source:
+        for _ in batches(source, Order(len(samples), BATCH, 0).steps(0, steps), threads):
+            pass
 
 
 def reference_pass(dataset: Reference, workers: int, steps: int = STEPS) -> None:
@@ -223,6 +229,9 @@ def run() -> list[Row]:
         ways += [lambda samples=samples: take(samples, 1) for samples in opened.values()]
         times = interleave(ways, ROUNDS)
         exact, fast = opened["full frames", "exact"], opened["full frames", "fast"]
+        processes = {
+            way: by_processes(theirs, opened["margin crops", way]) for way in PROCESS_TARGETS
+        }
         begin = first_batch([lambda: reference_pass(theirs, 2, 1), lambda: take(exact, 2, 1)])
         spread = both_cores(fast)
         errors = {
@@ -235,6 +244,9 @@ def run() -> list[Row]:
     for i, ((stored, way), wanted) in enumerate(TARGETS.items(), 1):
         pairs = [[t[0], t[i]] for t in times]
         rows.append(compare(f"{way}, {stored}", "authors' pattern", "ms", pairs, wanted, one))
+    for way, wanted in PROCESS_TARGETS.items():
+        title = f"{way}, margin crops, {WORKERS} processes"
+        rows.append(compare(title, "authors' pattern", "ms", processes[way], wanted, 1000))
     rows.append(compare("first batch, 2 threads (wall)", "2 workers", "ms", begin, 4, 1000))
     rows.append(compare("two threads (wall)", "one thread", "ms", spread, 1.6, one))
     rows += [
@@ -266,6 +278,23 @@ def error(theirs: Reference, samples: Samples, count: int = 64) -> float:
         image = np.clip(patch * drawn.gain[i], 0, 255).transpose(2, 0, 1)
         worst = max(worst, float(np.abs(ours[i] * 255 - image).max()))
     return worst
+
+
+def by_processes(theirs: Reference, samples: Samples) -> list[list[float]]:
+    """CPU seconds a sample: the reference in one process, ours in workers, all of them counted."""
+    ways = [
+        (lambda: reference_pass(theirs, 0, COUNT), COUNT),
+        (lambda: take(samples, WORKERS, EPOCHS * COUNT // BATCH, WORKERS), EPOCHS * COUNT),
+    ]
+    times = []
+    for _ in range(ROUNDS):
+        spent = []
+        for way, count in ways:
+            before = sum(os.times()[:4])  # of this process and of those that have ended
+            way()
+            spent.append((sum(os.times()[:4]) - before) / count)
+        times.append(spent)
+    return times
 
 
 def both_cores(samples: Samples) -> list[list[float]]:

@@ -2,11 +2,12 @@
 
 import click
 
-from handbench.cli.options import read_shard, torch_options
+from handbench.cli import complete
+from handbench.cli.options import read_shard, torch_options, workers_option
 
 
 @click.command()
-@click.argument("method")
+@click.argument("method", shell_complete=complete.methods)
 @click.option("-v", "--variant", default="full", show_default=True, help="One of the method's.")
 @click.option("--all-variants", is_flag=True, help="Train every variant, one after another.")
 @click.option(
@@ -46,6 +47,7 @@ from handbench.cli.options import read_shard, torch_options
 )
 @click.option("--label", help="Ends the run folder's name: one recipe beside another.")
 @torch_options
+@workers_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network (torch.compile).")
 @click.option(
     "--compile-mode",
@@ -75,6 +77,7 @@ def train(
     device: str,
     threads: int,
     hand_layer: str,
+    workers: int,
     compiled: bool,
     compile_mode: str,
     tensorboard: bool,
@@ -128,6 +131,7 @@ def train(
             compiled=compiled,
             tensorboard=tensorboard,
             compile_mode=compile_mode,
+            workers=workers,
         )
         if distributed.team().first:
             from handbench.training import curves  # draws: not before there is something to draw

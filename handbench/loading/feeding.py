@@ -1,7 +1,7 @@
 """Batches on their way to the device: pinned by the loading threads, copied one step ahead."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def loading_threads(device: torch.device) -> int:
     return max(1, min(MOST_THREADS, cores))
 
 
-def ahead(steps: Iterator[list[Batch]], device: torch.device) -> Iterator[list[Batch]]:
+def ahead(steps: Iterator[list[Batch]], device: torch.device) -> Generator[list[Batch], None, None]:
     """The parts of each step as tensors on the device.
 
     On a GPU the next step's are copied, and finished where `pictures` is fast, by a stream of

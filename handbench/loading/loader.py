@@ -1,14 +1,21 @@
 """The order of training samples, and batches made ahead of time by a few threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.loading.batch import Batch, Samples
+from handbench.loading.batch import Batch
+
+
+class Source(Protocol):
+    """What makes batches: Samples, or a Ring of processes that do."""
+
+    def batch(self, indices: Sequence[int] | NDArray, epoch: int = 0) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -45,15 +52,16 @@ def once(count: int, batch: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
 
 
 def batches(
-    samples: Samples,
+    samples: Source,
     order: Iterable[tuple[int, NDArray[np.int64]]],
     threads: int = 1,
     finish: Callable[[Batch], Batch] | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches in the given order, made ahead by threads (0: made when asked for).
 
-    Decoding and warping release the interpreter lock, so threads do run side by side. finish: what
-    a thread does with its batch at last, such as feeding.pin.
+    Decoding and warping release the interpreter lock, so threads do run side by side. samples: also
+    a ring.Ring of worker processes, each thread then asks one. finish: what a thread does with its
+    batch at last, such as feeding.pin.
     """
     import cv2
 

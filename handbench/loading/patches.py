@@ -6,6 +6,7 @@ level at most) and leaves gain and scaling to the device that trains.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -21,7 +22,9 @@ from handbench.training.recipe import WAYS
 JPEG = b"\xff\xd8"
 REACH = 2  # pixels about the corners that interpolation touches
 
-_kept = threading.local()  # a decoding buffer a thread: fresh pages cost as much as the decoding
+# of a thread: its decoding buffer, since fresh pages cost as much as the decoding, and what gives
+# memory for crops, in place of np.empty
+_kept = threading.local()
 
 
 class Cutter:
@@ -53,7 +56,7 @@ class Cutter:
     def _exact(self, rows: NDArray, matrices: NDArray, drawn: Draw) -> dict[str, NDArray]:
         size, gain = self.crop_px, drawn.gain.astype(np.float32)
         seen = seen_by(matrices, size)
-        image = np.empty((*rows.shape, 3, size, size), np.float32)
+        image = _empty((*rows.shape, 3, size, size), np.float32)
         for b, t in np.ndindex(*rows.shape):
             patch = warp_exact(self._picture(int(rows[b, t])), matrices[b, t], size, seen[b, t])
             _hide(patch, t, drawn.occluder[b])
@@ -65,7 +68,7 @@ class Cutter:
         for b, t in np.ndindex(*rows.shape):
             picture = self._picture(int(rows[b, t]))
             if not patches.size:  # the decoder decides between three and four bytes a pixel
-                patches = np.empty((*rows.shape, size, size, picture.shape[2]), np.uint8)
+                patches = _empty((*rows.shape, size, size, picture.shape[2]), np.uint8)
             if picture.shape[2] != patches.shape[-1]:  # JPEG and PNG in one batch
                 more = patches.shape[-1] == 4
                 picture = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA if more else cv2.COLOR_RGBA2RGB)
@@ -156,6 +159,15 @@ def finish(patch, gain, out):
             r[x] = min(row[x, 0] * red, one)
             g[x] = min(row[x, 1] * green, one)
             b[x] = min(row[x, 2] * blue, one)
+
+
+def crops_into(empty: Callable[..., NDArray]) -> None:
+    """Has the crops that this thread cuts from now on made in arrays of empty(shape, dtype)."""
+    _kept.empty = empty
+
+
+def _empty(shape: tuple[int, ...], dtype: type) -> NDArray:
+    return getattr(_kept, "empty", np.empty)(shape, dtype)
 
 
 def _buffer(size: int) -> NDArray[np.uint8]:

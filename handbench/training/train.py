@@ -42,14 +42,15 @@ def train(
     compiled: bool = False,
     tensorboard: bool = False,
     compile_mode: str = "default",
+    workers: int = 0,
 ) -> Run:
     """Train a recipe to its end, from where its run folder stands; returns the run.
 
     threads: of torch on the CPU (one: several processes side by side then run at full speed).
     force: start over. backbone: a file to start the backbone from; start: a run of the same method
     to start all weights from. save_seconds: time between checkpoints. compiled: by torch.compile,
-    which moves results by rounding, in a compile_mode of COMPILE_MODES. In a team
-    (distributed.joined) every process calls this.
+    which moves results by rounding, in a compile_mode of COMPILE_MODES. workers: processes that
+    make batches, in place of threads. In a team (distributed.joined) every process calls this.
     Raises HandbenchError for a run of another recipe, a loss that is not finite (policy `stop`)
     or bad data; KeyboardInterrupt after saving when asked to stop.
     """
@@ -74,7 +75,7 @@ def train(
         if compiled:
             compile_network(method, recipe, compile_mode)
         data = _shared_out(recipe, method, samples)
-        trainer = Trainer(recipe, run, method, where, *data, save_seconds, tensorboard)
+        trainer = Trainer(recipe, run, method, where, *data, save_seconds, tensorboard, workers)
     with alone(run, team()):
         if team().first:
             if force:

@@ -1,8 +1,8 @@
 """One run in progress: gradient steps from where it stands to its end, alone or in a team."""
 
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -19,6 +19,7 @@ from handbench.errors import HandbenchError
 from handbench.loading.batch import Batch, Samples, to_torch
 from handbench.loading.feeding import ahead, loading_threads, pin
 from handbench.loading.loader import Order, batches
+from handbench.loading.ring import workers_for
 from handbench.training import norms
 from handbench.training.averaging import Average
 from handbench.training.display import live
@@ -55,6 +56,7 @@ class Trainer:
 
     training, validation: the samples of each and which of them (K,) are used; validation may be
     None. save_seconds: time between checkpoints. tensorboard: also write its event files.
+    workers: processes that make batches, in place of threads where more than 0.
     """
 
     def __init__(
@@ -67,12 +69,13 @@ class Trainer:
         validation: tuple[Samples, NDArray] | None,
         save_seconds: float,
         tensorboard: bool = False,
+        workers: int = 0,
     ) -> None:
         self.recipe, self.run, self.method, self.device = recipe, run, method, device
         (self.samples, self.members), self.validation = training, validation
-        self.save_seconds, self.tensorboard = save_seconds, tensorboard
+        self.save_seconds, self.tensorboard, self.workers = save_seconds, tensorboard, workers
         self.team, self.precision = team(), Precision(recipe.precision, device)
-        share_of(recipe, len(self.members), self.team.size)
+        self.share = share_of(recipe, len(self.members), self.team.size)
         self.order = Order(len(self.members), recipe.batch, recipe.seed)
         self.total = recipe.total_steps(self.order.per_epoch)
         self.step, self.waited = 0, 0.0
@@ -147,8 +150,9 @@ class Trainer:
             stop_requests() as asked,
             following(self.run, self.step, self.tensorboard, self.team.first) as note,
             live(self.run.name, self.step, self.total) as show,
+            closing(self.feed()) as feed,
         ):
-            for parts in self.feed():
+            for parts in feed:
                 self.one_step(parts)
                 self.step += 1
                 last = self.step == self.total
@@ -202,21 +206,24 @@ class Trainer:
             for part in np.array_split(mine, self.recipe.accumulate):
                 yield epoch, part
 
-    def feed(self) -> Iterator[list[Batch]]:
+    def feed(self) -> Generator[list[Batch], None, None]:
         """The batches of each step on the device; counts the time spent waiting for them."""
         return ahead(self._loaded(), self.device)
 
     def _loaded(self) -> Iterator[list[Batch]]:
         finish = partial(pin, device=self.device) if self.device.type == "cuda" else None
-        threads = loading_threads(self.device)
-        stream = batches(self.samples, self._parts(), threads, finish)
-        while True:
-            began = time.monotonic()
-            parts = list(islice(stream, self.recipe.accumulate))
-            self.waited += time.monotonic() - began
-            if not parts:
-                return
-            yield parts
+        threads = self.workers or loading_threads(self.device)  # with workers each thread asks one
+        with (
+            workers_for(self.samples, self.workers, self.share) as source,
+            closing(batches(source, self._parts(), threads, finish)) as stream,
+        ):
+            while True:
+                began = time.monotonic()
+                parts = list(islice(stream, self.recipe.accumulate))
+                self.waited += time.monotonic() - began
+                if not parts:
+                    return
+                yield parts
 
     def one_step(self, parts: list[Batch]) -> None:
         """One gradient step over all parts; none, in effect, where it would not be finite.

@@ -38,12 +38,14 @@ def measure(
     steps: int = 20,
     compiled: bool = False,
     compile_mode: str = "default",
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Figures of `steps` gradient steps on a recipe's prepared training data, all included.
 
-    Nothing is kept of what is trained. waiting: share of the time the host waited for batches;
-    device_idle: share of the time a GPU had nothing to do between steps. Raises HandbenchError
-    for a method without gradient steps, DataError where data is not prepared.
+    Nothing is kept of what is trained. workers: processes that make batches. Of the figures,
+    waiting is the share of the time the host waited for batches, device_idle the share in which a
+    GPU had nothing to do between steps. Raises HandbenchError for a method without gradient steps,
+    DataError where data is not prepared.
     """
     warm = WARM[device.type]
     recipe = replace(recipe, steps=warm + steps, validation="split", checkpoint="last")
@@ -52,7 +54,9 @@ def measure(
         raise HandbenchError(f"{recipe.method} is fitted, not trained: there are no steps to time")
     with tempfile.TemporaryDirectory() as folder:
         data = samples, np.arange(len(samples))
-        trainer = Trainer(recipe, Run(Path(folder)), method, device, data, None, np.inf)
+        trainer = Trainer(
+            recipe, Run(Path(folder)), method, device, data, None, np.inf, False, workers
+        )
         trainer.make_ready()
         flops = step_flops(trainer)
         if compiled:
@@ -71,6 +75,7 @@ def measure(
         "accumulate": recipe.accumulate,
         "precision": recipe.precision,
         "pictures": recipe.pictures,
+        "workers": workers,
         "compiled": compile_mode if compiled else "",
         "steps": steps,
         "warmup": warm,
@@ -176,6 +181,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
     """The figures as text."""
     about = "{method}/{variant}, preset {preset}, {crop_px} px, on {data}".format(**figures)
     batch = "{batch}, {precision}, pictures {pictures}".format(**figures)
+    batch += f" by {figures['workers']} processes" if figures["workers"] else ""
     roof = "{:.3g} of {:.3g} TFLOP/s, {:.1%} ({})".format(
         *(figures[name] / 1e12 for name in ("achieved_flops", "peak_flops")),
         *(figures[name] for name in ("share_of_peak", "peak_source")),
