@@ -70,12 +70,13 @@ class Predictions:
         """Write the whole file at once, atomically."""
         arrays = {name: getattr(self, name) for name in HAND_ARRAYS}
         present = [name for name, value in arrays.items() if value is not None]
-        with writing(path, len(self), present, self.attributes) as add:
-            add(self.id, **{name: arrays[name] for name in present})
-        if self.per_image:
-            with h5py.File(path, "r+") as file:
-                for name, value in self.per_image.items():
-                    file[name] = value.astype(h5py.string_dtype()) if name == "image_id" else value
+        of_images = [name for name in IMAGE_ARRAYS if name in self.per_image]
+        images = dict(self.per_image)
+        if images:
+            images["image_id"] = images["image_id"].astype(object)
+        count = len(images["image_id"]) if of_images else 0
+        with writing(path, len(self), [*present, *of_images], self.attributes, count) as add:
+            add(self.id, **{name: arrays[name] for name in present}, **images)
 
 
 @contextmanager

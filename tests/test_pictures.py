@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import FakeReader
 
-from handbench.predictions import Predictions
+from handbench.predictions import Predictions, read
 from handbench.preparing.prepare import prepare
 from handbench.protocol import get
 from handbench.scoring.aggregate import means
@@ -76,6 +76,18 @@ def test_root_error_is_of_pictures_with_two_hands(truth):
     }
     found = score(replace(given, root_m=moved, per_image=per_image), truth, get("interhand26m"))
     assert found.metrics["mrrpe_mm"].value == pytest.approx(5.0, abs=1e-3)
+
+
+def test_arrays_of_pictures_are_kept_in_a_file(truth, tmp_path):
+    names = np.asarray(truth.split.columns["id"]).astype(str)
+    poses = np.random.default_rng(0).normal(size=(len(names), 4, 4))
+    given = replace(perfect(truth), per_image={"image_id": names, "object/T_camera": poses})
+    given.write(tmp_path / "predictions.h5")
+    kept = read(tmp_path / "predictions.h5")
+    assert set(kept.per_image) == {"image_id", "object/T_camera"}
+    np.testing.assert_array_equal(kept.per_image["image_id"], names)
+    np.testing.assert_allclose(kept.per_image["object/T_camera"], poses, atol=1e-6)
+    np.testing.assert_array_equal(kept.joints_m, given.joints_m)
 
 
 def test_roots_of_the_truth_give_no_root_error(truth):
