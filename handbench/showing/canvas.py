@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from handbench.files import replacing, write_text
 
 # Okabe and Ito's palette, told apart by the colour-blind; line styles keep it apart in grey print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+LEGEND_ROW = 0.16
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 
@@ -49,6 +52,19 @@ def decorate(axis: Axes, title: str, x: str, y: str, unit: bool = True) -> None:
     if unit:
         axis.set_xlim(0, 50)
         axis.set_ylim(0, 1)
+
+
+def below(axis: Axes, title: str = "") -> None:
+    """The legend under its axes, where it covers no curve; LEGEND_ROW inches a line."""
+    under = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.19), "borderaxespad": 0.0}
+    axis.legend(title=title, fontsize=7, title_fontsize=7, frameon=False, **under)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as 2, 20, 200; between powers of ten where few of them show."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+    axis.set_tick_params(which="minor", labelsize=6)
 
 
 def save(figure: Figure, stem: Path, data: pd.DataFrame) -> list[Path]:

@@ -6,13 +6,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogFormatter
 
 from handbench.errors import HandbenchError
 from handbench.files import read_json
 from handbench.result import Result
-from handbench.showing.canvas import COLOURS, canvas, decorate, save
-from handbench.showing.rows import label, ordered, stem
+from handbench.showing.canvas import (
+    COLOURS,
+    LEGEND_ROW,
+    below,
+    canvas,
+    decorate,
+    plain_numbers,
+    save,
+)
+from handbench.showing.rows import label, numbered, stem
 
 NOTHING = (
     "no figure of accuracy against latency: none of these runs has a speed.json, "
@@ -54,13 +61,14 @@ def error_over_latency(results: Sequence[Result], folder: Path) -> list[Path]:
     Only times of one device, number of threads and protocol stand in one panel. Methods that
     were not timed are named below the figure, not guessed; one without a network is a line.
     """
-    known = [(each, speed_of(each)) for each in ordered(results)]
-    timed = [(each, speed) for each, speed in known if speed is not None]
-    untimed = [label(each) for each, speed in known if speed is None]
-    panels = list(dict.fromkeys(_conditions(speed) for _, speed in timed))
-    figure, axes = canvas(len(panels), 1, (4.8 * len(panels), 3.5))
+    known = [(index, each, speed_of(each)) for index, each in numbered(results)]
+    timed = [(index, each, speed) for index, each, speed in known if speed is not None]
+    untimed = [label(each) for _, each, speed in known if speed is None]
+    panels = list(dict.fromkeys(_conditions(speed) for _, _, speed in timed))
+    size = (4.8 * len(panels), 3.3 + LEGEND_ROW * len(timed))
+    figure, axes = canvas(len(panels), 1, size)
     rows = []
-    for index, (each, speed) in enumerate(timed):
+    for index, each, speed in timed:
         error, times = each.metrics["mpjpe_mm"], speed["latency_ms"]
         axis = axes[panels.index(_conditions(speed))]
         numbers = (error.value, error.low, error.high, times["median"], times["p95"])
@@ -86,12 +94,10 @@ def error_over_latency(results: Sequence[Result], folder: Path) -> list[Path]:
         )
     for axis, conditions in zip(axes, panels):
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(LogFormatter())
-        axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
         decorate(axis, conditions, "latency of one hand (ms), median to p95", "MPJPE (mm)", False)
-        axis.tick_params(which="minor", labelsize=6)
+        plain_numbers(axis.xaxis)
         axis.set_ylim(bottom=0)
-        axis.legend(title="method (parameters)", fontsize=7, title_fontsize=7, frameon=False)
+        below(axis, "method (parameters)")
     if untimed:
         figure.supxlabel(f"not timed: {', '.join(untimed)}", fontsize=7)
     names = ["method", "mpjpe_mm", "low", "high", "latency_ms_median", "latency_ms_p95"]

@@ -16,27 +16,37 @@ from handbench.scoring.seeds import pooled
 from handbench.scoring.stats import estimate
 from handbench.showing import latency, onset
 from handbench.showing.breakdowns import Condition, has
-from handbench.showing.canvas import COLOURS, banded, canvas, decorate, save, style
-from handbench.showing.rows import by_boxes, label, ordered, stem
+from handbench.showing.canvas import (
+    COLOURS,
+    LEGEND_ROW,
+    banded,
+    below,
+    canvas,
+    decorate,
+    plain_numbers,
+    save,
+    style,
+)
+from handbench.showing.rows import by_boxes, label, numbered, stem
 from handbench.showing.tables import is_controlled
 
 
 def pck_curves(results: Sequence[Result], folder: Path) -> list[Path]:
     """PCK over 0-50 mm of all hands, wrist- and Procrustes-aligned; AUC in the legend."""
-    figure, axes = canvas(2, 1, (7.2, 3.1))
+    figure, axes = canvas(2, 1, (7.2, 2.9 + LEGEND_ROW * len(results)))
     limits = thresholds_mm()
     data: dict[str, object] = {"threshold_mm": limits}
     for axis, errors, title in (
         (axes[0], "joint_errors_mm", "wrist-aligned"),
         (axes[1], "pa_joint_errors_mm", "Procrustes-aligned"),
     ):
-        for index, each in enumerate(ordered(results)):
+        for index, each in numbered(results):
             curve = pck(each.per_sample[errors])
             area = float(np.trapezoid(curve, dx=1.0 / (AUC_STEPS - 1)))
             axis.plot(limits, curve, **style(index), label=f"{label(each)} ({area:.3f})")
             data[f"{label(each)}, {title}"] = curve
         decorate(axis, f"{title}, joints", "error threshold (mm)", "PCK")
-        axis.legend(title="AUC", fontsize=7, title_fontsize=7, loc="best", frameon=False)
+        below(axis, "AUC")
     return save(figure, folder / f"{stem(results)}_pck", pd.DataFrame(data))
 
 
@@ -47,7 +57,7 @@ def pck_by_level(results: Sequence[Result], folder: Path) -> list[Path]:
     data: dict[str, object] = {"threshold_mm": limits}
     for number, (axis, level) in enumerate(zip(axes, LEVELS)):
         count = int((results[0].per_sample["level"] == number).sum())
-        for index, each in enumerate(ordered(results)):
+        for index, each in numbered(results):
             chosen = each.per_sample["level"] == number
             if chosen.any():
                 curve = pck(each.per_sample["joint_errors_mm"][chosen])
@@ -69,9 +79,9 @@ def pck_by_level(results: Sequence[Result], folder: Path) -> list[Path]:
 
 def error_over_occlusion(results: Sequence[Result], folder: Path) -> list[Path]:
     """MPJPE against the share covered by an added occluder: the same grasps at every share."""
-    figure, axes = canvas(1, 1, (4.6, 3.3))
+    figure, axes = canvas(1, 1, (4.6, 3.0 + LEGEND_ROW * len(results)))
     rows = []
-    for index, each in enumerate(ordered(results)):
+    for index, each in numbered(results):
         targets = each.per_sample["controlled_target"]
         points = []
         for target in np.unique(targets):
@@ -84,7 +94,7 @@ def error_over_occlusion(results: Sequence[Result], folder: Path) -> list[Path]:
         banded(axes[0], np.array(points), index, label(each))
     decorate(axes[0], "", "hand pixels covered by the added occluder (%)", "MPJPE (mm)", unit=False)
     axes[0].set_ylim(bottom=0)
-    axes[0].legend(fontsize=7, frameon=False)
+    below(axes[0])
     names = ["method", "target", "mpjpe_mm", "low", "high", "n"]
     return save(figure, folder / f"{stem(results)}_error", pd.DataFrame(rows, columns=names))
 
@@ -94,8 +104,9 @@ def training_curve(log: Path, folder: Path, name: str) -> list[Path]:
     data = pd.read_csv(log)
     figure, axes = canvas(1, 1, (4.6, 3.0))
     axes[0].plot(data["step"], data["loss"], color=COLOURS[0], lw=1, label="loss")
-    axes[0].set_yscale("log")
     decorate(axes[0], name, "step", "loss", unit=False)
+    axes[0].set_yscale("log")
+    plain_numbers(axes[0].yaxis)
     handles = list(axes[0].get_lines())
     if "val_mpjpe_mm" in data and data["val_mpjpe_mm"].notna().any():
         known = data[data["val_mpjpe_mm"].notna()]
@@ -118,9 +129,9 @@ def training_curve(log: Path, folder: Path, name: str) -> list[Path]:
 
 def error_since_seen(results: Sequence[Result], folder: Path) -> list[Path]:
     """MPJPE beyond the uncovered twin's over frames since the hand was last seen."""
-    figure, axes = canvas(1, 1, (4.6, 3.3))
+    figure, axes = canvas(1, 1, (4.6, 3.0 + LEGEND_ROW * len(results)))
     spans, rows = [*onset.SINCE], []
-    for index, each in enumerate(ordered(results)):
+    for index, each in numbered(results):
         points = []
         for span, found in onset.by_span(each.per_sample).items():
             points.append((spans.index(span), found.value, found.low, found.high))
@@ -130,7 +141,7 @@ def error_since_seen(results: Sequence[Result], folder: Path) -> list[Path]:
     axes[0].set_xticks(range(len(spans)), spans)
     y = "MPJPE beyond that without occluder (mm)"
     decorate(axes[0], "", "frames since the hand was last seen", y, unit=False)
-    axes[0].legend(fontsize=7, frameon=False)
+    below(axes[0])
     names = ["method", "frames_since_seen", "mpjpe_mm_difference", "low", "high", "n"]
     return save(figure, folder / f"{stem(results)}_since_seen", pd.DataFrame(rows, columns=names))
 

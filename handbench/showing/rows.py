@@ -103,6 +103,12 @@ def ordered(results: Sequence[Result]) -> list[Result]:
     )
 
 
+def numbered(results: Sequence[Result]) -> list[tuple[int, Result]]:
+    """Ordered results, each with the number of its colour: by name, so the same in every figure."""
+    names = sorted(results, key=label)
+    return [(next(k for k, x in enumerate(names) if x is each), each) for each in ordered(results)]
+
+
 def stem(results: Sequence[Result]) -> str:
     """How files about this split begin: dexycb/s0_test -> dexycb_s0_test, other boxes named."""
     name = str(results[0].protocol["evaluation"]["data"]).replace("/", "_")
