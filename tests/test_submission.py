@@ -208,7 +208,7 @@ def test_several_processes_score_the_same(split, places, tmp_path, monkeypatch):
     export("ho3d", tmp_path / "p.h5", split, tmp_path / "pred.json")
     expected, _ = scores_txt(*in_ho3d(*by_line(split, predictions)))
     monkeypatch.setattr("handbench.official.meshes.SLICE", 5)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("handbench.official.meshes.usable_cores", lambda: 2)
     for name in ("p.h5", "pred.json"):
         evaluate_official(tmp_path / name, "listed/evaluation", "ho3d_v2", tmp_path / "o", SUBSET)
         assert (tmp_path / "o" / "scores.txt").read_text() == expected

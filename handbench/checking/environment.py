@@ -1,6 +1,5 @@
 """What this installation has: one line each; what is missing comes with how to get it."""
 
-import os
 import platform
 import shutil
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from handbench import __version__, files
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check
 from handbench.errors import HandbenchError
+from handbench.machine import usable_cores
 
 LEAST_FREE = 5e9  # bytes
 MANO_PAGE = "https://mano.is.tue.mpg.de"
@@ -24,8 +24,7 @@ def check_environment() -> Iterator[Check]:
 
 def _python() -> Check:
     told = f"handbench {__version__}, Python {platform.python_version()} ({sys.executable})"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("handbench", OK, f"{told}, {cores} cores")
+    return Check("handbench", OK, f"{told}, {usable_cores()} cores")
 
 
 def _torch() -> Check:

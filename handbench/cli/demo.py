@@ -12,9 +12,9 @@ def demo(out: str, workers: int | None) -> None:
     Needs no download, no display and no GPU. Called again it goes on where it stopped. The tiny
     presets train for minutes on a CPU: they show the chain and rank nothing but themselves.
     """
-    import os
     from pathlib import Path
 
     from handbench.demo import demo as run
+    from handbench.machine import usable_cores
 
-    run(Path(out), workers or os.cpu_count() or 1)
+    run(Path(out), workers or usable_cores())

@@ -101,11 +101,12 @@ def prepare(
     opened = open_readers(reader_class, splits, raw, options)
     part_of = read_shard(shard)
 
+    from handbench.machine import usable_cores
     from handbench.preparing.pictures import Pictures
     from handbench.preparing.prepare import estimate
     from handbench.preparing.prepare import prepare as run
 
-    cores = workers or len(os.sched_getaffinity(0))
+    cores = workers or usable_cores()
     pictures = Pictures.choose(crop, reencode)
     anew = force if force == "labels" else force is not None
     results: list[Any] = []

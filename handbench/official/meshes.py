@@ -1,7 +1,6 @@
 """Mesh errors and F-scores of very many samples, a few hundred at a time, on all cores."""
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from handbench.console import progress
 from handbench.errors import DataError
+from handbench.machine import usable_cores
 from handbench.official.curves import Curves
 from handbench.official.hands import Points
 from handbench.scoring.align import procrustes
@@ -85,7 +85,7 @@ def score_meshes(
 
 
 def _mapped(function, parts, workers: int | None) -> Iterator:
-    workers = min(workers or os.cpu_count() or 1, len(parts))
+    workers = min(workers or usable_cores(), len(parts))
     if workers < 2:
         yield from map(function, parts)
         return
