@@ -22,6 +22,7 @@ from handbench.datasets.fpha_files import (
     OBJECTS,
     PICTURES,
     POSES,
+    RULES,
     SIZES,
     SKELETONS,
     SPLIT_FILE,
@@ -34,6 +35,7 @@ from handbench.datasets.fpha_files import (
     read_poses,
     read_skeleton,
     read_split,
+    select,
     to_colour,
 )
 from handbench.datasets.fpha_fits import FIT_LIMIT_MM, Fits
@@ -44,7 +46,6 @@ from handbench.hand import Hand
 from handbench.records import Frame, HandRecord, Mesh, ObjectRecord, Scene, SequencePlan
 
 NEED = "Video_files/, the annotations and the split file of FPHA"
-RULES = {"actions": None, "subjects": {"train": (1, 3, 4), "test": (2, 5, 6)}}
 LISTS = ("objects", "all")
 # frames with an object pose, as published: two pairs of equal sum go round
 QUOTED = {"train": (10_503, 11_019), "test": (10_998, 10_482)}
@@ -56,12 +57,12 @@ class FPHA:
     """Reader of one split.
 
     raw: the folder of Video_files/ and the annotations. rule: "actions", the official split of
-    sequences, or "subjects" (train 1, 3, 4). list: "objects", the frames with an object pose, on
-    which HandOccNet and others report, or "all". pictures: "full", "480" (reduced by the user), or
-    "auto", what is there. fits: folder of Hasson's MANO fits, default ROOT/fhbhands_fits. far_mm:
-    drop frames whose object is further than this from all joints; 0 keeps all. strict: a frame
-    that would be skipped is an error. `skipped` counts reasons of frames that this object left out.
-    Raises DataError and UnknownName.
+    sequences, or the authors' "subjects" or "objects" (fpha_files.select). list: "objects", the
+    frames with an object pose, on which HandOccNet and others report, or "all". pictures: "full",
+    "480" (reduced by the user), or "auto", what is there. fits: folder of Hasson's MANO fits,
+    default ROOT/fhbhands_fits. far_mm: drop frames whose object is further than this from all
+    joints; 0 keeps all. strict: a frame that would be skipped is an error. `skipped` counts reasons
+    of frames that this object left out. Raises DataError and UnknownName.
     """
 
     name = "fpha"
@@ -125,12 +126,7 @@ class FPHA:
         for split, expected in COUNTS.items():
             if len(found[split]) != expected:
                 say(f"{SPLIT_FILE}: {len(found[split])} sequences of {split}; expected {expected}")
-        subjects = RULES[self.rule]
-        if subjects is None:
-            chosen = found[self.split]
-        else:
-            everything = [each for split in self.splits for each in found[split]]
-            chosen = [each for each in everything if each.subject in subjects[self.split]]
+        chosen = select(found, self.rule, self.split)
         if self.chosen == "objects":
             chosen = [each for each in chosen if each.object in OBJECTS]
         return tuple(sorted(chosen, key=lambda each: each.name.encode()))
@@ -260,7 +256,7 @@ class FPHA:
                 clip=int(plan.key["clip"][i]) + skipped,
                 subset=near,
                 T_world_camera=T_DEPTH_COLOUR,
-                scene=Scene(meshes, self.K, self.size) if meshes else None,
+                scene=Scene(meshes, self.K, self.size, thing is not None) if meshes else None,
                 extra={"action": np.int16(plan.key["listed"].action)},
             )
 

@@ -29,6 +29,23 @@ T_DEPTH_COLOUR = np.array(
 )
 COUNTS = {"train": 600, "test": 575}
 HEADS = {"train": "Training", "test": "Test"}
+RULES = ("actions", "subjects", "objects")
+TRAIN_SUBJECTS = (1, 3, 4)
+# what the split by objects tests (hand_pose_action, README), and the actions done with each
+TEST_OBJECTS = {
+    "peanut butter": ("open_peanut_butter", "close_peanut_butter"),
+    "fork": ("prick",),
+    "milk": ("open_milk", "close_milk", "pour_milk"),
+    "tea": ("put_tea_bag",),
+    "liquid soap": ("open_liquid_soap", "close_liquid_soap", "pour_liquid_soap"),
+    "spray": ("use_flash",),
+    "paper, including reading letter": ("tear_paper", "squeeze_paper", "read_letter"),
+    "calculator": ("use_calculator",),
+    "phone": ("charge_cell_phone",),
+    "coin": ("give_coin", "receive_coin"),
+    "card": ("give_card",),
+    "wine bottle": ("pour_wine",),
+}
 # not to be used, by the authors' README; none of them stands in the split file
 IGNORED = ("Subject_2/close_milk/4", "Subject_2/put_tea_bag/2", "Subject_4/flip_sponge/2")
 
@@ -45,9 +62,14 @@ class Listed:
         return int(self.name.partition("/")[0].removeprefix("Subject_"))
 
     @property
+    def action_name(self) -> str:
+        """As the folder is called: put_salt."""
+        return self.name.split("/")[1]
+
+    @property
     def object(self) -> str:
         """What the action's name says is handled: put_salt -> salt."""
-        return self.name.split("/")[1].partition("_")[2]
+        return self.action_name.partition("_")[2]
 
 
 def intrinsics(size: str) -> NDArray[np.float64]:
@@ -96,6 +118,21 @@ def read_split(path: Path) -> dict[str, list[Listed]]:
                 f"found {len(found[name])}: is it the whole file?"
             )
     return found
+
+
+def select(found: dict[str, list[Listed]], rule: str, split: str) -> list[Listed]:
+    """The sequences of "train" or "test" by one of RULES; found as read_split gives them.
+
+    "actions" is the file's own split. The authors' two others, of their hand pose task, divide all
+    that it lists: "subjects" train on TRAIN_SUBJECTS, "objects" test on TEST_OBJECTS.
+    """
+    if rule == "actions":
+        return found[split]
+    everything = [each for name in HEADS for each in found[name]]
+    if rule == "subjects":
+        return [e for e in everything if (e.subject in TRAIN_SUBJECTS) == (split == "train")]
+    tested = {action for actions in TEST_OBJECTS.values() for action in actions}
+    return [e for e in everything if (e.action_name in tested) == (split == "test")]
 
 
 def _listed(where: str, words: list[str]) -> Listed:
@@ -168,8 +205,9 @@ def pose_to_colour(T_mm: NDArray) -> NDArray[np.float64]:
 
 
 def model_path(folder: Path, name: str) -> Path:
-    """The model of an object; the first one's folder is called juice_model in the download."""
-    short = name.removesuffix("_bottle")
-    if short != name and not (folder / f"{name}_model").is_dir():
-        name = short
-    return folder / f"{name}_model" / f"{name}_model.ply"
+    """The model of an object; juice_bottle is juice_model in the download, not in all others."""
+    names = (name.removesuffix("_bottle"), name)
+    places = [
+        folder / f"{outer}_model" / f"{inner}_model.ply" for outer in names for inner in names
+    ]
+    return next((place for place in places if place.is_file()), places[0])

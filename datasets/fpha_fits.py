@@ -39,6 +39,7 @@ class Fits:
         if not folder.is_dir():
             if given:
                 raise DataError(f"-o fits={folder} is not a folder: unpack fhbhands_fits.tgz there")
+            say(f"fpha: joints only, no meshes or occlusion labels: no MANO fits in {folder}")
             return None
         if hands_of_tree(root) is None:
             say(

@@ -14,9 +14,11 @@ from handbench.cli import group
 from handbench.datasets.fpha import FPHA
 from handbench.datasets.fpha_files import (
     T_DEPTH_COLOUR,
+    Listed,
     intrinsics,
     model_path,
     read_split,
+    select,
     to_colour,
 )
 from handbench.datasets.ply import read_ply, write_ply
@@ -163,10 +165,23 @@ def test_without_fits_joints_only_and_other_names_of_folders(tree):
     assert reader.attributes()["mano_missing"] == 1
     everything, _ = read(tree, list="all")
     assert [f.id for f in everything] == [f.id for f in found]
-    assert FPHA("test", tree, rule="subjects", list="all").listed[0].subject == 2
 
 
-def test_frames_without_a_pose_and_gaps(tree):
+def test_the_authors_three_splits(tree):
+    def chosen(rule: str, split: str) -> set:
+        return set(FPHA(split, tree, rule=rule, list="all").listed)
+
+    for rule in ("actions", "subjects", "objects"):
+        train, test = (chosen(rule, split) for split in ("train", "test"))
+        assert not train & test and len(train | test) == 1175
+    assert {each.subject for each in chosen("subjects", "train")} == {1, 3, 4}
+    tested = {"prick", "read_letter", "use_flash", "pour_wine", "put_tea_bag", "squeeze_paper"}
+    others = {"pour_juice_bottle", "stir", "flip_pages", "open_letter", "toast_wine", "drink_mug"}
+    found = {"train": [Listed(f"Subject_1/{name}/1", 0) for name in tested | others], "test": []}
+    assert {each.action_name for each in select(found, "objects", "test")} == tested
+
+
+def test_frames_without_a_pose_and_gaps(tree, tmp_path):
     lines = (tree / POSE).read_text().splitlines(keepends=True)
     (tree / POSE).write_text(lines[0] + lines[2])
     found, _ = read(tree)
@@ -177,6 +192,12 @@ def test_frames_without_a_pose_and_gaps(tree):
         (1, True),
         (2, False),
     ]
+    reader = FPHA("train", tree, list="all")  # what is held in frame 1 may hide the hand
+    prepare(reader, tmp_path)
+    columns = open_split("fpha/train", tmp_path).columns
+    assert columns["right/visibility/source"].tolist() == [2, 0, 2]
+    counts = (columns[f"right/visibility/{k}/finger_count"][1] for k in ("alone", "scene"))
+    assert [(count >= 0).all() for count in counts] == [True, False]
     found, reader = read(tree, far_mm=1000.0)
     assert {f.subset for f in found} == {4}
     assert not read(tree, far_mm=0.01)[0]
