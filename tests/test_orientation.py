@@ -45,6 +45,7 @@ def test_a_turned_and_scaled_hand():
     assert "root_rotation_deg" not in joints
     # the mesh decides where there is one; a hand without a true mesh falls back to its joints
     turned = verts.copy()
+    stands = np.roll(rotations(), 2, axis=0)
     verts[0] = np.nan
     both = Pairs(
         pred,
@@ -52,8 +53,8 @@ def test_a_turned_and_scaled_hand():
         valid,
         turned,
         verts,
-        rotation_pred=R,
-        rotation_true=np.eye(3)[None].repeat(6, 0),
+        rotation_pred=R @ stands,
+        rotation_true=stands,
     )
     found = measure(both, names)
     assert found["rotation_deg"] == pytest.approx([0.0] * 6, abs=1e-5)
