@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from handbench.result import read
 from handbench.scoring.truth import of_split
 from handbench.showing import gallery
 from handbench.showing.report import Section, page, write
+from handbench.showing.rows import label, numbered
 from handbench.store import open_split
 
 BROWSER = next(
@@ -179,6 +181,26 @@ def test_methods_without_a_mesh_are_drawn_as_skeletons(results):
         for part in (mesh, skeleton)
     ]
     assert 0 < covered[1] < covered[0]
+
+
+def test_many_methods_stand_in_several_rows_below_each_other(results):
+    joints = np.random.default_rng(0).normal(0, 0.05, (21, 3))
+    bodies = [gallery.Body(f"method {k}", joints, None, np.full(5, 1)) for k in range(6)]
+    image, K = np.zeros((64, 64, 3), np.uint8), np.array([[60.0, 0, 32], [0, 60, 32], [0, 0, 1]])
+    step = gallery.CELL + gallery.GAP
+    for count, rows, across in ((4, 2, 5), (6, 4, 5), (1, 2, 2)):
+        picture = gallery.panel(image, K, np.array([0, 0, 0.5]), bodies[:count], None)
+        assert picture.shape[:2] == (rows * step - gallery.GAP, across * step - gallery.GAP)
+
+
+def test_a_method_has_one_colour_in_all_figures(results):
+    ranked = [replace(each, metrics=dict(each.metrics)) for each in results]
+    before = {label(each): k for k, each in numbered(ranked)}
+    for place, each in enumerate(reversed([each for _, each in numbered(ranked)])):
+        found = each.metrics["mpjpe_mm"]
+        each.metrics["mpjpe_mm"] = replace(found, value=float(place))
+    assert [label(each) for _, each in numbered(ranked)] == list(reversed(before))
+    assert {label(each): k for k, each in numbered(ranked)} == before
 
 
 def test_results_of_official_files_have_no_cases_but_a_page(results, tmp_path):

@@ -25,6 +25,7 @@ from handbench.store import Split, open_split, prepared
 
 CELL = 272
 GAP = 3
+ACROSS = 5  # more in a row make titles illegible on a page
 SEED = 0
 RULE = (
     "Of the method with the least MPJPE the worst hand, the worst one of another recording and the "
@@ -169,7 +170,7 @@ def panel(
     model: Hand | None,
     notes: Sequence[str] = (),
 ) -> NDArray:
-    """Upper row: photograph and bodies from the front; lower row: notes and bodies from the side.
+    """Upper rows: photograph and bodies from the front; lower: notes and bodies from the side.
 
     wrist_m (3,): where all wrists stand in the camera frame. Bodies without vertices are drawn as
     skeletons. All side views share one scale, and wrists one place in them.
@@ -195,7 +196,7 @@ def panel(
         )
         seen = _drawing(turned, model, np.r_[-(low + high)[:2] / 2, far], K_side)
         lower.append(draw.label(_side(blank, seen, K_side), ("from the right",)))
-    return np.concatenate([_row_of(upper), np.full_like(_row_of(upper)[:GAP], 255), _row_of(lower)])
+    return _bands(upper, lower)
 
 
 def _drawing(body: Body, model: Hand | None, wrist_m: NDArray, K: NDArray) -> draw.Drawing:
@@ -235,6 +236,20 @@ def _notes(lines: Sequence[str]) -> NDArray:
 
 def _text(image: NDArray, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
     cv2.putText(image, text, at, draw.FONT, 0.37, colour, 1, cv2.LINE_AA)
+
+
+def _bands(upper: list[NDArray], lower: list[NDArray]) -> NDArray:
+    """Front views over side views; of more than ACROSS one pair of rows below the other."""
+    across = min(ACROSS, len(upper))
+    white = [np.full((CELL, CELL, 3), 255, np.uint8)] * (-len(upper) % across)
+    upper, lower = [*upper, *white], [*lower, *white]
+    rows = [
+        _row_of(cells[first : first + across])
+        for first in range(0, len(upper), across)
+        for cells in (upper, lower)
+    ]
+    gap = np.full_like(rows[0][:GAP], 255)
+    return np.concatenate([part for row in rows for part in (gap, row)])[GAP:]
 
 
 def _row_of(cells: Sequence[NDArray]) -> NDArray:
