@@ -33,13 +33,12 @@ from handbench.datasets.ho3d_masks import (
     read_colours,
     visible_box,
 )
-from handbench.datasets.ho3d_reader import ListedReader
+from handbench.datasets.ho3d_reader import HALF_TURN, ListedReader
 from handbench.datasets.jpeg import Skip
 from handbench.datasets.trees import hands_of_tree
 from handbench.hand import Hand
 from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh, SequencePlan
-from handbench.scoring.mssd import KYPT_H2O3D
 
 SIDES = {"right": RIGHT, "left": LEFT}
 SAMPLED = 24  # frames of a split from which colours and the left hand's convention are learnt
@@ -59,7 +58,10 @@ class H2O3D(ListedReader):
     name = "h2o3d"
     title = "H2O-3D"
     masks_name = "segr"
-    turns_deg = KYPT_H2O3D
+    turns_deg = {
+        **dict.fromkeys((3, 4, 6, 10, 21), HALF_TURN),
+        **dict.fromkeys((19, 24, 25), tuple(range(-180, 180, 5))),
+    }
     left_shape = LEFT_SHAPES[0]
 
     def __init__(

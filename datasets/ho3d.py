@@ -24,12 +24,11 @@ from handbench.datasets.ho3d_hands import (
 )
 from handbench.datasets.ho3d_lists import LISTS, Line, subject_of, take_of
 from handbench.datasets.ho3d_masks import PALETTES, RIGHT, Masks, visible_box
-from handbench.datasets.ho3d_reader import ListedReader
+from handbench.datasets.ho3d_reader import HALF_TURN, ListedReader
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError, UnknownName
 from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh
-from handbench.scoring.mssd import KYPT_HO3D
 
 ROOT_LIMIT_M = 0.002  # the truth's wrist is the one that the meta file tells
 
@@ -45,7 +44,7 @@ class HO3D(ListedReader):
     default raw. strict: a frame that would be skipped is an error. Raises DataError, UnknownName.
     """
 
-    turns_deg = KYPT_HO3D
+    turns_deg = dict.fromkeys((6, 10, 21), HALF_TURN)
 
     def __init__(
         self,

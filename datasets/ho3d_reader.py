@@ -22,6 +22,7 @@ from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
 
 SPLITS = ("train", "evaluation")
+HALF_TURN = (0.0, 180.0)  # degrees: the object looks alike from behind
 CAMERAS_MM = 10.0  # poses were fitted in all views at once
 
 
@@ -39,7 +40,8 @@ class ListedReader:
     splits = SPLITS
     needs_raw = True
     hand_models: tuple[Hand, Hand] | None
-    turns_deg: Mapping[int, Sequence[float]]  # symmetries about z that kypt's evaluation lists
+    # the symmetric rotations about z that kypt's evaluation lists, by object number
+    turns_deg: Mapping[int, Sequence[float]]
 
     def _open(
         self, split: str, raw: str | Path | None, models: str, strict: bool, masks: str

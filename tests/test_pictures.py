@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from fakes import FakeReader
 
+from handbench.datasets.h2o3d import H2O3D
+from handbench.datasets.ho3d import HO3D
 from handbench.predictions import Predictions, read
 from handbench.preparing.prepare import prepare
 from handbench.protocol import get
 from handbench.scoring.aggregate import means
 from handbench.scoring.images import shapes_of
 from handbench.scoring.mssd import (
-    KYPT_H2O3D,
-    KYPT_HO3D,
     about,
     average_recall,
-    kypt_symmetries,
+    kept_shape,
     mssd_mm,
     shape,
     symmetries,
@@ -163,9 +163,14 @@ def test_hull_points_and_symmetries_give_the_exact_distance():
 
 def test_named_variants_of_bop_and_kypt():
     assert len(symmetries(axes=[((0, 0, 1), (0, 0, 0))])) == 315
-    assert [len(kypt_symmetries(KYPT_HO3D, k)) for k in (1, 6, 10, 21)] == [1, 2, 2, 2]
-    assert [len(kypt_symmetries(KYPT_H2O3D, k)) for k in (1, 3, 19, 25)] == [1, 2, 72, 72]
-    assert kypt_symmetries(KYPT_H2O3D, 19)[0] == pytest.approx(np.eye(4))
+    assert {k: len(turns) for k, turns in HO3D.turns_deg.items()} == {6: 2, 10: 2, 21: 2}
+    listed = {k: len(turns) for k, turns in H2O3D.turns_deg.items()}
+    assert listed == {3: 2, 4: 2, 6: 2, 10: 2, 21: 2, 19: 72, 24: 72, 25: 72}
+    told = {"hull_m": np.eye(3), "diameter_m": 1.4, "turns_deg": HO3D.turns_deg[6]}
+    assert kept_shape(told).symmetries == pytest.approx(
+        np.stack([np.eye(4), np.diag([-1, -1, 1, 1])])
+    )
+    assert kept_shape({**told, "turns_deg": [0.0]}).symmetries == pytest.approx(np.eye(4)[None])
     cube = shape(np.array(np.meshgrid(*[[-0.1, 0.1]] * 3)).reshape(3, -1).T)
     assert cube.diameter_m == pytest.approx(0.2 * np.sqrt(3))
     far, near = np.eye(4), np.eye(4)

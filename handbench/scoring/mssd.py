@@ -16,14 +16,6 @@ from handbench.errors import ShapeError
 
 BOP_STEP = 0.01  # share of the diameter that a point travels between two sampled rotations
 
-# kypt: rotations about the model's z axis by object number; others have the identity alone.
-HALF_TURN = (0.0, 180.0)
-KYPT_HO3D: Mapping[int, Sequence[float]] = dict.fromkeys((6, 10, 21), HALF_TURN)
-KYPT_H2O3D: Mapping[int, Sequence[float]] = {
-    **dict.fromkeys((3, 4, 6, 10, 21), HALF_TURN),
-    **dict.fromkeys((19, 24, 25), tuple(range(-180, 180, 5))),
-}
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -73,12 +65,6 @@ def symmetries(
         for angle in np.arange(steps) * (360.0 / steps)
     ]
     return np.stack([turn @ each for each in fixed for turn in turns])
-
-
-def kypt_symmetries(objects: Mapping[int, Sequence[float]], number: int) -> NDArray[np.float64]:
-    """The rotations about z that kypt's evaluation lists for an object number."""
-    angles = sorted(objects.get(number, (0.0,)), key=abs)
-    return np.stack([about((0, 0, 1), (0, 0, 0), angle) for angle in angles])
 
 
 def about(axis: ArrayLike, point: ArrayLike, angle_deg: float) -> NDArray[np.float64]:
