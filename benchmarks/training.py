@@ -1,10 +1,11 @@
 """Training steps: what a second process brings, what waits for data, and how much memory it takes.
 
-Every measurement is a process of its own, one thread each, on a small synthetic split. Two
-processes train one run in a team (gloo); the reference is one process with the same whole batch.
-Where other work shares the cores, the clock says little: the ratio is then that of CPU seconds a
-sample, twice that of one process over that of each of the two, which holds the exchange of
-gradients but not the waiting for each other. Both are printed.
+Every measurement is a process of its own, held to a core of its own (loading included, so that a
+process alone does not load on the other's core), on a small synthetic split. Two processes train
+one run in a team (gloo); the reference is one process with the same whole batch. Where other work
+shares the cores, the clock says little: the ratio is then that of CPU seconds a sample, twice that
+of one process over that of each of the two, which holds the exchange of gradients but not the
+waiting for each other. Both are printed.
 """
 
 import json
@@ -36,6 +37,8 @@ def measure(name: str) -> dict[str, float]:
     from handbench.training.trainer import Trainer
 
     method, batch = CASES[name]
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ["RANK"]) % len(cores)]})
     steps: list[tuple[float, float, float]] = []
     whole = Trainer.one_step
 

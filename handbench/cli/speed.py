@@ -89,7 +89,9 @@ def speed(
     from handbench.training import runs
     from handbench.training.train import pick_device
 
-    only_with(training, "--train", "steps", "batch", "precision", "compile_mode", "overrides")
+    only_with(
+        training, "--train", "steps", "batch", "precision", "compile_mode", "workers", "overrides"
+    )
     only_with(not training, "networks, not with --train", "protocol", "end_to_end", "form")
     only_with(training or end_to_end, "--end-to-end or --train", "data")
     choose(hand_layer)
