@@ -12,6 +12,7 @@ from handbench import frames
 from handbench.datasets import ycb
 from handbench.datasets.dexycb_files import HAND, SIZE, Labels, Meta
 from handbench.datasets.jpeg import Skip
+from handbench.datasets.reach import cut_to_reach, hand_reach, may_hide
 from handbench.datasets.trees import hands_of_tree
 from handbench.hand import Hand, has_left_shape_fault
 from handbench.png import encode_grey
@@ -117,30 +118,21 @@ def read_objects(labels: Labels, meta: Meta) -> dict[int, ObjectRecord]:
 def object_meshes(
     objects: Mapping[int, ObjectRecord], grasped: int, models: Path, hand: Mesh, K: NDArray
 ) -> tuple[Mesh, ...]:
-    """The meshes that may hide the hand: of the grasped object and others whose model is there.
+    """What may hide the hand, of the grasped object and others whose model is there.
 
     What is behind the hand or beside it in the picture is left out: it changes no label.
     """
     out = []
+    reach = hand_reach([hand.verts_m], K)
     for row, each in objects.items():
-        model = ycb.load_model(ycb.model_path(models, each.name))
-        if model is not None:
-            verts_m = frames.to_camera(model[0], each.T_camera)
-            if _may_hide(verts_m, hand.verts_m, K):
-                out.append(Mesh(verts_m, model[1], "object" if row == grasped else "occluder"))
+        path = ycb.model_path(models, each.name)
+        model, hull = ycb.load_model(path), ycb.load_hull(path)
+        if model is None or hull is None:
+            continue
+        if may_hide(frames.to_camera(hull, each.T_camera), reach, K):
+            mesh = cut_to_reach(*model, each.T_camera, K, reach)
+            out.append(Mesh(*mesh, "object" if row == grasped else "occluder"))
     return tuple(out)
-
-
-def _may_hide(verts_m: NDArray, hand_m: NDArray, K: NDArray) -> bool:
-    """Whether a mesh reaches nearer than the farthest point of a hand and crosses its box."""
-    near = verts_m[:, 2].min()
-    if near >= hand_m[:, 2].max():
-        return False
-    if near <= 0:
-        return True
-    spans = [frames.project(points, K) for points in (verts_m, hand_m)]
-    low, high = (np.stack([find(span, 0) for span in spans]) for find in (np.min, np.max))
-    return bool((low.max(0) <= high.min(0)).all())
 
 
 def cameras_differ_mm(columns: Any) -> float:

@@ -38,6 +38,20 @@ def load_model(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]] | No
     return read(path) if path.is_file() else None
 
 
+@lru_cache(maxsize=64)
+def load_hull(path: Path) -> NDArray[np.float64] | None:
+    """The vertices (P,3) m of a model's convex hull, None when the file is not there."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    found = load_model(path)
+    if found is None:
+        return None
+    try:
+        return found[0][ConvexHull(found[0]).vertices]
+    except QhullError:  # flat, or a single point: its own hull
+        return found[0]
+
+
 def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Vertices (V,3) and faces (F,3), from 0, of a Wavefront OBJ; polygons become fans.
 
@@ -77,13 +91,11 @@ def describe(path: Path) -> dict[str, Any]:
     hull_m (P,3) suffices for the greatest distance between two poses (scoring/mssd.py), so errors
     of object poses can be measured where the models are not.
     """
-    from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
 
-    found = load_model(path)
-    if found is None:
+    hull = load_hull(path)
+    if hull is None:
         return {}
-    hull = found[0][ConvexHull(found[0]).vertices]
     return {
         "mesh": "/".join(path.parts[-3:]),
         "sha256": files.sha256(path),

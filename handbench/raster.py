@@ -93,21 +93,29 @@ def project(verts_m: NDArray, K: NDArray) -> tuple[NDArray[np.float64], NDArray[
 
     Pixels of vertices nearer than NEAR_M, or behind the camera, are NaN.
     """
-    verts = np.asarray(verts_m, np.float64)
+    verts = np.ascontiguousarray(verts_m, np.float64)
     if verts.ndim != 2 or verts.shape[1] != 3:
         raise ShapeError(f"vertices are (V,3), got {verts.shape}")
-    if not np.isfinite(verts).all():
+    points, pixels = np.empty_like(verts), np.empty((len(verts), 2))
+    if not _project(verts, np.ascontiguousarray(K, np.float64), points, pixels):
         raise DataError("a mesh to draw has vertices that are not finite")
-    K = np.asarray(K, np.float64)
-    # element by element, not a matrix product: the same bits on every machine
-    x, y, z = verts[:, 0], verts[:, 1], verts[:, 2]
-    points = np.empty_like(verts)
-    points[:, 0] = K[0, 0] * x + K[0, 1] * y + K[0, 2] * z
-    points[:, 1] = K[1, 1] * y + K[1, 2] * z
-    points[:, 2] = z
-    pixels = np.full((len(verts), 2), np.nan)
-    np.divide(points[:, :2], z[:, None], out=pixels, where=z[:, None] >= NEAR_M)
     return points, pixels
+
+
+@njit(cache=True, error_model="numpy")
+def _project(verts, K, points, pixels):
+    """Fill points and pixels; whether all vertices are finite."""
+    for v in range(len(verts)):
+        x, y, z = verts[v, 0], verts[v, 1], verts[v, 2]
+        if not np.isfinite(x + y + z):
+            return False
+        points[v, 0] = K[0, 0] * x + K[0, 1] * y + K[0, 2] * z
+        points[v, 1] = K[1, 1] * y + K[1, 2] * z
+        points[v, 2] = z
+        seen = z >= NEAR_M
+        pixels[v, 0] = points[v, 0] / z if seen else np.nan
+        pixels[v, 1] = points[v, 1] / z if seen else np.nan
+    return True
 
 
 def as_faces(faces: NDArray, vertices: int) -> NDArray[np.int32]:
