@@ -66,8 +66,8 @@ def evaluate_file(
         "data": files.sha256(split.folder / "index.h5"),
         "protocol": protocol.label,
         "metrics": " ".join(protocol.metrics),
+        "on_nan": on_nan,
     }
-    hashes["on_nan"] = on_nan
     if not force and (out / "result.json").is_file():
         try:
             found = result.read(out)

@@ -102,10 +102,8 @@ class HandLayer(nn.Module):
 
     def to_rotations(self, pose: Tensor, representation: str, flat_hand_mean: bool) -> Tensor:
         """Rotation matrices (B, 16, 3, 3), each relative to the parent, of pose in any form."""
-        if representation not in ("axis_angle", "matrix", "six_d", "pca"):
-            raise UnknownName(
-                "rotation form", representation, ("axis_angle", "matrix", "six_d", "pca")
-            )
+        if representation not in REPRESENTATIONS:
+            raise UnknownName("rotation form", representation, REPRESENTATIONS)
         if representation in ("matrix", "six_d"):
             if not flat_hand_mean:
                 raise HandbenchError(

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench.records import Frame, HandLabels, HandRecord
+from handbench.rules import UNKNOWN, pack
 
 FORMAT = "handbench-frames"
 FORMAT_VERSION = 1
 SIDES = ("right", "left")
 TEXT = "text"  # stored as fixed-length UTF-8
 VERTEX_BYTES = 98  # 778 bits
-NOT_ANNOTATED, UNKNOWN = 0, 255
+NOT_ANNOTATED = 0
 CAMERA_FRAME = "opencv_camera"
 
 
@@ -153,7 +154,7 @@ def label_values(labels: Mapping[str, HandLabels]) -> Iterator[tuple[str, Any]]:
             yield f"{side}/box_visible_px", label.box_visible_px
         for where in ("alone", "scene") if label.source else ("alone",):
             folder = f"{side}/visibility/{where}"
-            yield f"{folder}/vertex", np.packbits(getattr(label, f"{where}_vertex"))
+            yield f"{folder}/vertex", pack(getattr(label, f"{where}_vertex"))
             yield f"{folder}/finger_count", getattr(label, f"{where}_finger_count")
             yield f"{folder}/hand", getattr(label, f"{where}_hand")
 

@@ -15,30 +15,8 @@ from numpy.typing import NDArray
 from handbench.errors import DataError, ShapeError
 from handbench.raster import Window, as_faces, draw, project
 from handbench.records import HandLabels, Mesh, Scene
-from handbench.rules import (
-    CAUSES,
-    DEFAULT,
-    LEVELS,
-    RULES,
-    UNKNOWN,
-    balance,
-    level,
-    pack,
-    unpack,
-)
+from handbench.rules import DEFAULT, RULES, UNKNOWN
 from handbench.sight import hide
-
-__all__ = [
-    "CAUSES",
-    "DEFAULT",
-    "LEVELS",
-    "RULES",
-    "balance",
-    "label_scene",
-    "level",
-    "pack",
-    "unpack",
-]
 
 # who shows at a pixel; the first three are also the codes of a segmentation
 NOBODY, RIGHT, LEFT, OBJECT, ANY_HAND, OCCLUDER, FOREARM_RIGHT, FOREARM_LEFT = range(8)

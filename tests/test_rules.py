@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handbench.visibility import CAUSES, DEFAULT, LEVELS, RULES, balance, level, pack, unpack
+from handbench.rules import CAUSES, DEFAULT, LEVELS, RULES, balance, level, pack, unpack
 
 SIZES = np.array([190, 102, 121, 122, 124, 119])
 COUNT = np.array(

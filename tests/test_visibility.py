@@ -11,6 +11,7 @@ from handbench import raster, visibility
 from handbench.errors import DataError, ShapeError
 from handbench.hand import default_hand
 from handbench.records import Mesh, Scene
+from handbench.rules import level
 from handbench.sight import SAME_SURFACE
 
 K = np.array([[200.0, 0, 64], [0, 200, 48], [0, 0, 1]])
@@ -193,7 +194,7 @@ def test_a_sheet_over_a_known_share():
     assert (segmentation[20:77, 70:159] == 3).all()
     assert found.box_visible_px.tolist() == [9.5, 19.5, 60, 57]
     assert found.cause.tolist() == [0, 0, 2, 2, 2]
-    assert visibility.level([found.scene_hand]) == 1
+    assert level([found.scene_hand]) == 1
 
 
 def test_what_is_behind_changes_nothing():

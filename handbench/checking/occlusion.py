@@ -1,5 +1,6 @@
 """How a split is occluded: by finger, together, over time, by level and by cause."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,4 +178,4 @@ def hidden_runs(flags: NDArray, follows: NDArray) -> Runs:
 
 
 def _number(value: Any) -> float | None:
-    return None if value != value else float(value)
+    return None if math.isnan(value) else float(value)

@@ -1,6 +1,7 @@
 """What `handbench prepare` says: what is there now, or (dry run) what there would be."""
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +11,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from handbench.frames import FINGERS
 from handbench.preparing.tasks import Job, Task
 from handbench.schema import row_bytes
 from handbench.store import Split
 
-FINGERS = ("thumb", "index", "middle", "ring", "little")
 SAMPLE_SECONDS = 4.0
 SAMPLE_FRAMES = 8
 RARE = 20  # times the usual: a frame that cost more did something once for all
@@ -180,11 +181,11 @@ def finite(value: Any) -> Any:
         return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [finite(each) for each in value]
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None or share != share else f"{100 * share:.0f} %"
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.0f} %"
 
 
 def _plain(value: Any) -> str:

@@ -80,8 +80,9 @@ class Pairs:
 
     @cached_property
     def st_joint_errors_mm(self) -> NDArray:
+        """NaN where the bone that gives the scale is not known."""
         moved = align.scale_translation(self.joints_pred_m, self.joints_true_m)
-        return self._distances(moved)
+        return np.where(self.joints_valid[:, [align.MIDDLE]], self._distances(moved), np.nan)
 
     @cached_property
     def raw_joint_errors_mm(self) -> NDArray:
@@ -90,10 +91,6 @@ class Pairs:
     @cached_property
     def vert_errors_mm(self) -> NDArray:
         return distances_mm(self._verts[0], self._verts[1])
-
-    @cached_property
-    def raw_vert_errors_mm(self) -> NDArray:
-        return distances_mm(self._verts[0] + self._offset_m, self._verts[1])
 
     @cached_property
     def pa_verts_m(self) -> NDArray:

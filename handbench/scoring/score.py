@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.errors import DataError
+from handbench.errors import DataError, UnknownName
 from handbench.predictions import Predictions
 from handbench.protocol import EVALUATION_CONDITIONS, INTERACTION, METHOD_CONDITIONS, Protocol
 from handbench.result import Result, versions
@@ -32,7 +32,10 @@ def score(
     Every hand of the truth must have its prediction, found by id and side; further predictions are
     ignored. on_nan says what a non-finite prediction does: stop with its name, drop the hand, or
     count every point of it as 1,000 mm away. shapes: object name -> Shape, which MSSD needs.
+    Raises DataError for predictions that lack a hand or are not finite, UnknownName for on_nan.
     """
+    if on_nan not in ON_NAN:
+        raise UnknownName("answer to predictions that are not finite", on_nan, ON_NAN)
     order = match(predictions, truth, protocol)
     broken = np.asarray(~np.isfinite(predictions.joints_m[order]).all((1, 2)))
     if predictions.verts_m is not None:
@@ -98,10 +101,13 @@ def match(predictions: Predictions, truth: Truth, protocol: Protocol) -> NDArray
     missing = [key for key in wanted if key not in rows]
     if missing:
         name, left = missing[0]
+        known = set(wanted)
+        turned = sum(key in rows and key not in known for key in ((n, not s) for n, s in missing))
+        swapped = ": images have the other side's prediction, so is_left seems to be turned round"
         raise DataError(
             f"predictions cover {len(wanted) - len(missing)} of the {len(wanted)} hands of "
             f"{truth.split.name}; the first missing is the {'left' if left else 'right'} hand of "
-            f"'{name}'"
+            f"'{name}'{swapped if 2 * turned > len(missing) else ''}"
         )
     return np.array([rows[key] for key in wanted])
 
@@ -110,12 +116,13 @@ def conditions(predictions: Predictions, truth: Truth, protocol: Protocol) -> di
     """The protocol with its evaluation and method conditions filled in, JSON-able."""
     made = predictions.attributes
     split = truth.split
+    untold = "none" if predictions.root_m is None else "not stated"
     evaluation = {
         "data": split.name,
         "dataset_version": str(split.attributes.get("dataset_version", "")),
         "hands": len(truth),
         "box_source": str(made.get("box_source", "unknown")),
-        "root_source": f"{protocol.root}, camera position: {made.get('root_source', 'none')}",
+        "root_source": f"{protocol.root}, camera position: {made.get('root_source', untold)}",
         "left_hands": protocol.left_hands,
         "label_rule": truth.rule,
     }

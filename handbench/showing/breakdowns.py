@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench.frames import FINGERS
+from handbench.protocol import INTERACTION
 from handbench.result import Result
 from handbench.rules import CAUSES, UNKNOWN
 from handbench.scoring.curves import row_mean
@@ -40,7 +41,6 @@ ORIENTATION = (
     Column("mpjpe_mm_p95", "p95", "lower", 1, intervals=False),
     Column("mpjpe_mm_over_30", "share over 30 mm", "lower", 3),
 )
-INTERACTION = ("single", "interacting")
 Condition = Callable[[Sequence[Result]], bool]
 Values = Callable[[Result], dict[str, Estimate]]
 

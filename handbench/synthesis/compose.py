@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from handbench.frames import mirror_pose
 from handbench.synthesis import look, motion, occluder
 from handbench.synthesis.library import LibraryGrasp, load_grasps
 from handbench.synthesis.motion import HandTrack
@@ -168,7 +169,7 @@ def _draw_second(
 ) -> HandTrack:
     grasps = load_grasps(split)
     loose = grasps[rng.integers(len(grasps))]
-    pose = motion.mirror_pose(loose.pose_open * rng.uniform(0.4, 1.0))
+    pose = mirror_pose(loose.pose_open * rng.uniform(0.4, 1.0))
     hand = open_hand("left")
     return draw_partner(track, solid, turns, hand, pose, track.shape, sleeve, rng)
 

@@ -18,9 +18,9 @@ from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, HandRecord
 from handbench.rigid import move_hand
+from handbench.schema import SIDES
 from handbench.synthesis.takes import Take, cameras_around, film_takes
 
-SIDES = ("right", "left")
 ABSENT = (1.0, 1.0, 1.0)  # how the release writes a joint that is not there
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 STEPS = {"train": 18, "val": 6, "test": 6}  # between frame numbers, 5 fps

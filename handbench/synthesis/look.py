@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from handbench.hand import Hand
 from handbench.synthesis.builder import ObjectMesh
-from handbench.synthesis.shade import CLOTH, GLOSSY, MATT, SKIN
+from handbench.synthesis.shade import CLOTH, GLOSSY, MATT, SKIN, vertex_normals
 
 # sRGB of skin seen in daylight, light to dark
 TONES = np.array(
@@ -51,8 +51,9 @@ def draw_skin(hand: Hand, rng: np.random.Generator) -> Skin:
     tone = TONES[k] + (TONES[k + 1] - TONES[k]) * (place - k)
     tone = tone * (1 + rng.normal(0, 0.03)) + rng.normal(0, 0.008, 3)
     dark = place / (len(TONES) - 1)
-    verts, _ = hand.v_template, None
-    palm_side = np.clip(0.5 - _normals(hand)[:, 1:2], 0, 1)
+    verts = hand.v_template
+    normals = vertex_normals(verts, hand.faces)[0]
+    palm_side = np.clip(0.5 - normals[:, 1:2], 0, 1)
     tips = verts[hand.tip_ids]
     near_tip = np.exp(-((np.linalg.norm(verts[:, None] - tips, axis=2).min(1) / 0.014) ** 2))
     knuckles = hand.rest_joints(np.zeros((1, 10)))[0, 1:]
@@ -62,7 +63,7 @@ def draw_skin(hand: Hand, rng: np.random.Generator) -> Skin:
     red = np.array([0.02, -0.035, -0.03])
     rgb = tone + palm_side * (0.05 + 0.16 * dark) * (np.array([0.95, 0.75, 0.68]) - tone) * 1.6
     rgb = rgb + red * (near_tip * 1.2 + near_knuckle * 0.8)[:, None] * (1 - 0.5 * dark)
-    nail = near_tip * np.clip(_normals(hand)[:, 1] - 0.35, 0, 1) * 1.6
+    nail = near_tip * np.clip(normals[:, 1] - 0.35, 0, 1) * 1.6
     rgb = rgb + nail[:, None] * (tone * 0.45 + np.array([0.52, 0.40, 0.38]) - rgb) * 0.75
     return Skin(linear(rgb * (1 + rng.normal(0, 0.012, (778, 1)))))
 
@@ -123,12 +124,6 @@ def draw_cloth(rng: np.random.Generator) -> NDArray[np.float64]:
     """Linear colour of a sleeve: muted, from black to pale."""
     value = rng.uniform(0.08, 0.8)
     return linear(np.clip(value * (1 + rng.uniform(-0.3, 0.3, 3)), 0.03, 0.9))
-
-
-def _normals(hand: Hand) -> NDArray[np.float64]:
-    from handbench.synthesis.shade import vertex_normals
-
-    return vertex_normals(hand.v_template, hand.faces)[0]
 
 
 def _unit(v: NDArray) -> NDArray[np.float64]:

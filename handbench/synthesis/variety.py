@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 from handbench.frames import mirror_pose
 from handbench.hand import Hand
 from handbench.rules import level
+from handbench.schema import SIDES
 from handbench.synthesis.library import load_grasps
 
-SIDES = ("right", "left")
 # stations of a training grasp's motion, as weights of open, closed and lifted
 STATIONS = np.array(
     [(1, 0, 0), (0.67, 0.33, 0), (0.33, 0.67, 0), (0, 1, 0), (0, 0.5, 0.5), (0, 0, 1)]
@@ -95,14 +95,14 @@ def _spread(rotvec: NDArray) -> list[list[float]]:
 
 def _changing(columns: Mapping[str, NDArray], there: Mapping[str, NDArray]) -> float:
     """Share of sequences of one camera in which some finger's visibility changes."""
-    sequence = np.unique(
+    filmed, group = np.unique(
         np.stack([columns["sequence"], columns["camera"]]), axis=1, return_inverse=True
     )
-    group, count = sequence[1].reshape(-1), sequence[0].shape[1]
-    changes = np.zeros(count, bool)
+    changes = np.zeros(filmed.shape[1], bool)
     for side in SIDES:
-        finger = columns[f"{side}/visibility/scene/finger"]
-        for k in range(count):
-            rows = finger[(group == k) & there[side]]
-            changes[k] |= len(rows) > 1 and bool((rows != rows[0]).any())
+        finger, of = columns[f"{side}/visibility/scene/finger"][there[side]], group[there[side]]
+        known, first = np.unique(of, return_index=True)
+        start = np.zeros(len(changes), np.int64)
+        start[known] = first
+        changes[of[(finger != finger[start[of]]).any(1)]] = True
     return float(changes.mean())
