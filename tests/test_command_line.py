@@ -54,11 +54,22 @@ def test_the_shell_completes_names(toy_places):
         ("eval plain --out scores", "--out goes with --predictions"),
         ("eval plain --all", "give RUNs, or --all, or --predictions"),
         ("eval --predictions p.h5 --boxes jittered", "--boxes goes with runs"),
+        ("eval --predictions none.h5 --ground-truth a/b", "there is no file none.h5"),
+        (
+            "eval --predictions {here} --ground-truth a/b",
+            "is no predictions.h5: name the --protocol",
+        ),
+        (
+            "eval --predictions {here} --ground-truth a/b --levels l.csv",
+            "--levels goes with an off",
+        ),
+        ("eval plain --boxes ,", "no box source ''"),
         ("plots --query 3,4", "--query goes with attention"),
         ("doctor -o fps=5", "-o goes with --raw"),
         ("show synthetic/test --seed 3", "--seed goes with --random or --sheet"),
         ("tables --paper all --mixed", "--mixed goes with tables of runs"),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(words, told, monkeypatch, tmp_path, toy_places):
-    assert told in refused(*words.replace("synthetic/", "small/").split())
+def test_options_that_would_do_nothing_are_refused(words, told, toy_places):
+    words = words.replace("synthetic/", "small/").replace("{here}", __file__)
+    assert told in refused(*words.split())

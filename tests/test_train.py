@@ -123,8 +123,11 @@ def test_runs_are_found_by_name():
     assert runs.find("toy/full/small-tiny-s1").name == "toy/full/small-tiny-s1"
     with pytest.raises(HandbenchError, match="2 runs, give one of: toy/full/small-tiny-s0"):
         runs.find("toy/full")
-    with pytest.raises(UnknownName, match="no run 'plain'"):
+    with pytest.raises(HandbenchError, match="no run 'plain' in .*: handbench train plain makes"):
         runs.find("plain")
+    for slip, meant in {"toi": "toy", "toy/fill": "toy/full"}.items():
+        with pytest.raises(UnknownName, match=f"no run '{slip}'; did you mean '{meant}'"):
+            runs.find(slip)
     assert len(runs.every()) == 2
 
 

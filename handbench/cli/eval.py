@@ -91,9 +91,18 @@ def evaluate(
     if predictions:
         if not ground_truth:
             raise HandbenchError("--predictions needs --ground-truth, for example synthetic/test")
-        asked = do.Asked(subset, on_nan, assume_frame, Path(levels) if levels else None)
-        folder = Path(out or Path(predictions).parent)
         path = Path(predictions)
+        if not path.is_file():
+            raise HandbenchError(f"--predictions: there is no file {path}")
+        official = protocol in do.OFFICIAL
+        only_with(official, "an official file's --protocol", "subset", "assume_frame", "levels")
+        if not official and adapter is None and path.suffix != ".h5":
+            raise HandbenchError(
+                f"{path} is no predictions.h5: name the --protocol of an official file, "
+                "or the --adapter of a dump"
+            )
+        asked = do.Asked(subset, on_nan, assume_frame, Path(levels) if levels else None)
+        folder = Path(out) if out else path.parent
         results.append(
             do.evaluate_anybody(path, ground_truth, protocol, folder, asked, force, adapter)
         )

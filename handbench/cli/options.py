@@ -60,7 +60,7 @@ def box_sources(text: str | None) -> list[str | None]:
     from handbench.errors import UnknownName
     from handbench.loading.crop import SOURCES
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in SOURCES:
             raise UnknownName("box source", name, SOURCES)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from handbench import files
+from handbench import files, registry
 from handbench.errors import HandbenchError, UnknownName
 from handbench.training.recipe import Recipe, from_toml
 
@@ -87,8 +87,16 @@ def find(text: str) -> Run:
         names = ", ".join(run.name for run in hits)
         raise HandbenchError(f"'{text}' is the name of {len(hits)} runs, give one of: {names}")
     if not hits:
-        where = f"in {files.runs_dir()}; handbench train {wanted[0]} makes one"
-        raise UnknownName("run", text, [run.name for run in known], where)
+        if Path(text).is_dir():
+            raise HandbenchError(f"{text} is no run: it has no recipe.toml")
+        trained = {run.name.partition("/")[0] for run in known}
+        if wanted[0] in registry.table("method").keys() - trained:
+            raise HandbenchError(
+                f"no run '{text}' in {files.runs_dir()}: handbench train {wanted[0]} makes one"
+            )
+        # a slip is nearer to a name of as many words than to a whole run's
+        names = {"/".join(run.name.split("/")[: len(wanted)]) for run in known}
+        raise UnknownName("run", text, names, f"in {files.runs_dir()}")
     return hits[0]
 
 
