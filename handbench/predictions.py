@@ -1,5 +1,6 @@
 """Prediction files: what any tool writes and handbench scores, without torch."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -161,24 +162,66 @@ def _read(path: Path, file: h5py.File) -> Predictions:
         raise DataError(
             f"{path}: no dataset {missing[0]!r}; a prediction file needs id, is_left, joints_m"
         )
-    arrays: dict[str, Any] = {
-        name: np.asarray(file[name][()]) for name in HAND_ARRAYS if name in file
+    id = _texts(path, file, "id")
+    arrays = {
+        name: _numbers(path, file, name, (len(id), *shape))
+        for name, (shape, _) in HAND_ARRAYS.items()
+        if name in file
     }
-    for name, value in arrays.items():
-        expected = (len(file["id"]), *HAND_ARRAYS[name][0])
-        if value.shape != expected:
-            raise DataError(f"{path}: {name} is {value.shape}, expected {expected}")
-    per_image = {name: file[name][()] for name in IMAGE_ARRAYS if name in file}
-    if "image_id" in file:
-        per_image["image_id"] = file["image_id"].asstr()[()].astype(str)
+    if not np.isin(arrays["is_left"], (0, 1)).all():
+        raise DataError(f"{path}: is_left holds other values than 0 (right) and 1 (left)")
+    seen = arrays.get("visibility")
+    if seen is not None and ((seen < 0) | (seen > 1)).any():
+        raise DataError(f"{path}: visibility must be probabilities from 0 to 1, or NaN")
     return Predictions(
-        id=file["id"].asstr()[()].astype(str),
+        id=id,
         is_left=arrays.pop("is_left").astype(bool),
-        per_image=per_image,
+        per_image=_of_images(path, file),
         attributes={name: _plain(value) for name, value in file.attrs.items()},
         **{name: value.astype(np.float32) for name, value in arrays.items()},
     )
 
 
+def _of_images(path: Path, file: h5py.File) -> dict[str, NDArray]:
+    """image_id and the arrays that have one row an image; empty without any of these."""
+    names = [name for name in IMAGE_ARRAYS if name in file]
+    if not names:
+        return {}
+    if "image_id" not in file:
+        raise DataError(f"{path}: {names[0]} has one row an image, so image_id is needed beside it")
+    image_id = _texts(path, file, "image_id")
+    if len(set(image_id.tolist())) != len(image_id):
+        raise DataError(f"{path}: image_id names an image twice")
+    shapes = {name: (len(image_id), *IMAGE_ARRAYS[name][0]) for name in names}
+    found = {name: _numbers(path, file, name, shape) for name, shape in shapes.items()}
+    return {**found, "image_id": image_id}
+
+
+def _numbers(path: Path, file: h5py.File, name: str, shape: tuple[int, ...]) -> NDArray:
+    """A dataset of numbers. Raises DataError when it is something else or of another shape."""
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "bfiu":
+        raise DataError(f"{path}: {name} must be a dataset of numbers")
+    if found.shape != shape:
+        raise DataError(f"{path}: {name} is {found.shape}, expected {shape}")
+    return np.asarray(found[()])
+
+
+def _texts(path: Path, file: h5py.File, name: str) -> NDArray[np.str_]:
+    """A list of names; whole numbers, as of official lines, count as names too."""
+    found = file[name]
+    if isinstance(found, h5py.Dataset) and found.ndim == 1:
+        if h5py.check_string_dtype(found.dtype) is not None:
+            return np.asarray(found.asstr(errors="replace")[()]).astype(str)
+        if found.dtype.kind in "iu":
+            return np.asarray(found[()]).astype(str)
+    raise DataError(f"{path}: {name} must be a list of texts")
+
+
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """An attribute as JSON can hold it, where it is a single number or text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

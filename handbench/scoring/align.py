@@ -14,7 +14,12 @@ def root(points: NDArray, joint_from: NDArray, joint_to: NDArray) -> NDArray:
     return points - joint_from[:, None] + joint_to[:, None]
 
 
-def scale_translation(points: NDArray, target: NDArray, start: int = 0, stop: int = 9) -> NDArray:
+MIDDLE = 9  # the middle finger's first joint
+
+
+def scale_translation(
+    points: NDArray, target: NDArray, start: int = 0, stop: int = MIDDLE
+) -> NDArray:
     """Points scaled so that the bone start-stop has the target's length, then start onto start.
 
     Of a bone of length zero only the division is left out, as in HO-3D's evaluator (whose joint 4,

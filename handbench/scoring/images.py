@@ -25,11 +25,12 @@ def mrrpe_mm(predictions: Predictions, truth: Truth, order: NDArray) -> NDArray 
     hands' own `root_m` where the method predicts it; None without either: roots taken from the
     truth would make the error zero.
     """
+    made = predictions.attributes
     wrists = [truth.per_row(f"{side}/joints_m")[:, 0].astype(np.float64) for side in SIDES]
     valid = [(truth.per_row(f"{side}/joints_valid")[:, 0] & 1) > 0 for side in SIDES]
     if "left_minus_right_m" in predictions.per_image and "image_id" in predictions.per_image:
         found = of_image(predictions, "left_minus_right_m", truth.id)
-    elif predictions.attributes.get("root_source") == "predicted":
+    elif predictions.root_m is not None and made.get("root_source") == "predicted":
         found = _between_roots(predictions, truth, order)
     else:
         return None

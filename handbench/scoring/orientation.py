@@ -7,15 +7,19 @@ from handbench.scoring.align import kabsch
 from handbench.scoring.curves import row_mean
 from handbench.scoring.pairs import Pairs, distances_mm
 
+COINCIDE_M = 1e-9  # what rounding leaves of points that are all the same
+
 
 def rotation_deg(pairs: Pairs) -> NDArray:
     """Angle of the rotation that turns the prediction best onto the truth (Kabsch).
 
-    By the vertices of hands that have both meshes, by the joints of the others.
+    By the vertices of hands that have both meshes, by the joints of the others. NaN for predicted
+    points that all coincide: they are not turned to any side.
     """
-    found = kabsch(pairs.joints_pred_m, pairs.joints_true_m, pairs.joints_valid)
+    found = _turn(pairs.joints_pred_m, pairs.joints_true_m, pairs.joints_valid)
     if pairs.verts_pred_m is not None and pairs.verts_true_m is not None:
-        by_mesh = kabsch(pairs.verts_pred_m, pairs.verts_true_m)
+        all_of_them = np.ones(pairs.verts_pred_m.shape[:2], bool)
+        by_mesh = _turn(pairs.verts_pred_m, pairs.verts_true_m, all_of_them)
         found = np.where(np.isfinite(by_mesh), by_mesh, found)
     return angle_deg(found)
 
@@ -38,10 +42,7 @@ def canonical_mm(pairs: Pairs) -> NDArray:
 def scale_ratio(pairs: Pairs) -> NDArray:
     """Predicted size over true size: root mean square distance of the joints from their mean."""
     valid = pairs.joints_valid
-    sizes = [
-        np.sqrt(row_mean(np.where(valid, (_centred(points, valid) ** 2).sum(-1), np.nan)))
-        for points in (pairs.joints_pred_m, pairs.joints_true_m)
-    ]
+    sizes = [_size_m(points, valid) for points in (pairs.joints_pred_m, pairs.joints_true_m)]
     return np.where(sizes[1] > 0, sizes[0] / np.where(sizes[1] > 0, sizes[1], 1), np.nan)
 
 
@@ -53,6 +54,16 @@ def angle_deg(rotations: NDArray) -> NDArray:
     R = rotations
     axis = np.stack([R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], 1)
     return np.degrees(np.arctan2(np.linalg.norm(axis, axis=1), np.trace(R, axis1=1, axis2=2) - 1))
+
+
+def _turn(points: NDArray, target: NDArray, valid: NDArray) -> NDArray:
+    rotations = kabsch(points, target, valid)
+    rotations[~(_size_m(points, valid) > COINCIDE_M)] = np.nan
+    return rotations
+
+
+def _size_m(points: NDArray, valid: NDArray) -> NDArray:
+    return np.sqrt(row_mean(np.where(valid, (_centred(points, valid) ** 2).sum(-1), np.nan)))
 
 
 def _centred(points: NDArray, valid: NDArray) -> NDArray:

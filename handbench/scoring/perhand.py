@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.console import progress
+from handbench.console import progress, say
 from handbench.predictions import Predictions
 from handbench.protocol import Protocol
 from handbench.schema import COLUMNS
@@ -19,6 +19,8 @@ from handbench.scoring.truth import Truth
 CHUNK = 1000
 # what a broken prediction counts where --on-nan worst asks for it, by unit
 WORST = {"mm": 1000.0, "deg": 180.0, "px": 1000.0, "": 0.0}
+# any shape of which every metric has a value
+STAND_IN = np.random.default_rng(0).normal(size=(778, 3))
 JOINT_ERRORS = ("joint_errors_mm", "pa_joint_errors_mm")
 
 
@@ -100,21 +102,32 @@ class _Gather:
         self.order, self.broken = order, broken
         self.joints_true_m, self.valid, self.wrist_m = truth.joints_m()
         self.seen, self.fingers = truth.joint_visible(), truth.finger_visible()
-        roots = predictions.root_m
-        self.roots_m = roots if roots is not None and np.isfinite(roots).all() else None
+        self.roots_m = self._roots_m()
         self.rotations = truth.rotations() if predictions.root_rotation is not None else None
 
+    def _roots_m(self) -> NDArray | None:
+        """(M,3) where every hand has its root: a mean over those that have would be another one."""
+        if self.predictions.root_m is None:
+            return None
+        roots = self.predictions.root_m[self.order].astype(np.float64)
+        lacking = ~np.isfinite(roots).all(1) & ~self.broken
+        if lacking.any():
+            if not lacking.all():
+                say(f"no raw errors: {lacking.sum():,} of {len(roots):,} hands have no root_m")
+            return None
+        return np.where(self.broken[:, None], 0.0, roots)
+
     def joints_pred_m(self, part: slice) -> NDArray:
-        """(m,21,3) as predicted; zeros stand in for broken hands until their errors are put in."""
+        """(m,21,3) as predicted; STAND_IN for broken hands until their errors are put in."""
         joints = self.predictions.joints_m[self.order[part]].astype(np.float64)
-        return np.where(self.broken[part, None, None], 0.0, joints)
+        return np.where(self.broken[part, None, None], STAND_IN[:21], joints)
 
     def pairs(self, part: slice) -> Pairs:
         made, truth, rows = self.predictions, self.truth, self.order[part]
         joints = self.joints_pred_m(part)
         verts = verts_true = star = star_true = None
         if made.verts_m is not None:
-            whole = np.where(self.broken[part, None, None], 0.0, made.verts_m[rows])
+            whole = np.where(self.broken[part, None, None], STAND_IN, made.verts_m[rows])
             verts, verts_true = whole - joints[:, :1], truth.verts_m(part)
             star = truth.star_joints_m(whole, part)
             star_true = None if verts_true is None else truth.star_joints_m(verts_true, part)
@@ -124,7 +137,7 @@ class _Gather:
             joints_valid=self.valid[part],
             verts_pred_m=verts,
             verts_true_m=verts_true,
-            root_pred_m=self.roots_m[rows] + joints[:, 0] if self.roots_m is not None else None,
+            root_pred_m=None if self.roots_m is None else self.roots_m[part] + joints[:, 0],
             root_true_m=self.wrist_m[part],
             joint_visible=None if self.seen is None else self.seen[part],
             vert_visible=truth.vert_visible(part),
