@@ -131,6 +131,9 @@ def test_dexycb_by_hand(tmp_path):
     assert found.metrics["raw_mpjpe_mm"].value == pytest.approx(3, abs=1e-4)
     assert found.metrics["mpjpe_mm"].value == pytest.approx(0, abs=1e-4)
     assert list(found.per_sample["id"]) == ["0", "2"]
+    # of the 100 thresholds from 0 to 50 mm the seventh, 3.03, is the first that they reach
+    auc = dexycb.evaluate(dexycb.read_results(tmp_path / "r.txt"), truth).auc
+    assert auc["absolute"] == pytest.approx(93.5 / 99)
     (tmp_path / "r.txt").write_text(rows[0] + "\n")
     with pytest.raises(DataError, match="first is index 0"):
         evaluate_official(
