@@ -180,7 +180,7 @@ def test_several_frames_boxes_and_2d_joints(picture, tmp_path, capsys):
     assert len(predict_pictures(three, [other.parent], wanted(), None, "cpu")) == 2
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(
-        "image,x,y,w,h,side\nb.jpg,1,2,30,40,left\nb.jpg,50,2,30,40,\nz.jpg,1,1,2,2,\n"
+        "\ufeffimage,x,y,w,h,side\nb.jpg,1,2,30,40,Left\nb.jpg,50,2,30,40,\nz.jpg,1,1,2,2,\n"
     )
     asked = wanted(boxes=str(boxes))
     (path,) = predict_pictures(knowing(), [other.parent], asked, None, "cpu")
@@ -226,8 +226,10 @@ def test_a_video_becomes_a_video(picture, tmp_path):
         ({"box": "1,2,0,4"}, "give X,Y,W,H"),
         (
             {"box": "400,2,9,9"},
-            r"hand.png: the box 400,2,9,9 lies outside the picture \(160 x 120\)",
+            r"hand.png: less than 3 pixels of the box 400,2,9,9 lie in the picture \(160 x 120\)",
         ),
+        ({"box": "10,10,1,40"}, "less than 3 pixels of the box 10,10,1,40 lie in the picture"),
+        ({"box": "158,10,30,30"}, "less than 3 pixels of the box"),
         ({"focal": -3.0}, "--focal -3: a focal length is over 0"),
         ({"box": BOX, "boxes": "b.csv"}, "give one"),
         ({"boxes": "nowhere.csv"}, "nowhere.csv does not exist"),
@@ -242,7 +244,10 @@ def test_bad_requests_are_one_line(arguments, message, picture):
 
 def test_bad_files_are_one_line(tmp_path, picture):
     (tmp_path / "empty").mkdir()
-    torn, text = tmp_path / "torn.png", tmp_path / "text.txt"
+    torn, text, dot = tmp_path / "torn.png", tmp_path / "text.txt", tmp_path / "dot.png"
+    cv2.imwrite(str(dot), np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(DataError, match="dot.png: less than 3 pixels of the box 0,0,1,1"):
+        predict_pictures(knowing(), [dot], wanted(), None, "cpu")
     torn.write_bytes(picture.read_bytes()[:30])
     text.write_text("image,x\n1,2\n")
     for paths, message in {

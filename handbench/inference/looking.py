@@ -34,15 +34,15 @@ class Wanted:
     focal_px: float | None = None
 
     def hands(self, name: str, size: tuple[int, int]) -> list[Asked]:
-        """The hands of a picture (w, h). Raises DataError for a box outside it."""
+        """The hands of a picture (w, h). Raises DataError for a box outside it or too small."""
         given = photographs.of_picture(self.boxes, name)
         if self.boxes and given is None:
             return []
         listed = given or [(photographs.WHOLE if self.box_px is None else self.box_px, None)]
         found = []
         for box, left in listed:
-            if np.isfinite(box).all():
-                photographs.check_box(box, size, name)
+            known = np.isfinite(box).all()
+            photographs.check_box(box if known else np.array([0, 0, *size]), size, name)
             is_left = self.side == "left" if left is None else left
             found.append(Asked(box, is_left, photographs.of_picture(self.joints, name)))
         return found

@@ -16,6 +16,7 @@ from handbench.files import read_json
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 WHOLE = np.full(4, np.nan)  # in place of a box: the whole picture
+LEAST = 3  # pixels of a box's edge: of less no crop can be cut
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def read_boxes(path: Path) -> dict[str, list[tuple[NDArray, bool | None]]]:
         try:
             given = line["box"] if "box" in line else [line[name] for name in "xywh"]
             box = parse_box(",".join(str(value) for value in given))
-            side = {"left": True, "right": False, "": None}[(line.get("side") or "").strip()]
+            side = {"left": True, "right": False, "": None}[
+                (line.get("side") or "").strip().lower()
+            ]
         except (KeyError, TypeError, HandbenchError) as error:
             raise DataError(
                 f"{path}: {line.get('image')!r} needs numbers x, y, w, h (w, h over 0) and, if "
@@ -126,7 +129,8 @@ def read_boxes(path: Path) -> dict[str, list[tuple[NDArray, bool | None]]]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        # spreadsheets put a mark before the first line
+        with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
@@ -163,8 +167,11 @@ def of_picture(table: Mapping[str, Any], name: str) -> Any:
 
 
 def check_box(box_px: NDArray, size: tuple[int, int], name: str) -> None:
-    """Raises DataError when a box does not touch a picture (w, h)."""
-    x, y, w, h = box_px
-    if x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0:
+    """Raises DataError when a box has next to nothing of a picture (w, h) in it."""
+    low, high = np.maximum(box_px[:2], 0), np.minimum(box_px[:2] + box_px[2:], size)
+    if (high - low).min() < LEAST:
         told = ",".join(f"{value:g}" for value in box_px)
-        raise DataError(f"{name}: the box {told} lies outside the picture ({size[0]} x {size[1]})")
+        raise DataError(
+            f"{name}: less than {LEAST} pixels of the box {told} lie in the picture "
+            f"({size[0]} x {size[1]})"
+        )
