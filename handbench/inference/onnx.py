@@ -12,7 +12,6 @@ from torch import nn
 from handbench.errors import HandbenchError, MissingPackage
 from handbench.files import replacing
 from handbench.inference.example import example
-from handbench.methods.parts.spiral import Sparse
 
 OPSET = 20
 TOLERANCE = 1e-4
@@ -31,17 +30,6 @@ class Flat(nn.Module):
         kept = {name: value for name, value in out.items() if torch.is_tensor(value)}
         self.names = tuple(kept)
         return tuple(kept.values())
-
-
-class Dense(nn.Module):
-    """A constant sparse matrix written out: ONNX has none."""
-
-    def __init__(self, sparse: Sparse) -> None:
-        super().__init__()
-        self.values = nn.Buffer(sparse.matrix().to_dense())
-
-    def matrix(self) -> torch.Tensor:
-        return self.values
 
 
 def export(method: Any, path: Path) -> float:
@@ -79,14 +67,14 @@ def export(method: Any, path: Path) -> float:
 
 
 def plain(method: Any) -> Any:
-    """A copy in test mode without what ONNX cannot say."""
+    """A copy in test mode without what ONNX cannot say: a part that has `dense()` becomes that."""
     made = copy.deepcopy(method).cpu().eval().requires_grad_(False)
     if hasattr(made, "test_noise"):
         made.test_noise = 0.0
     for part in list(made.modules()):
         for name, child in list(part.named_children()):
-            if isinstance(child, Sparse):
-                setattr(part, name, Dense(child))
+            if hasattr(child, "dense"):
+                setattr(part, name, child.dense())
     return made
 
 

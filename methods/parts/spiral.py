@@ -78,6 +78,17 @@ class SparseProduct(torch.autograd.Function):
         return ctx.transposed @ gradient.contiguous(), None, None
 
 
+class Dense(nn.Module):
+    """A constant matrix written out, for networks that are exported: ONNX has no sparse ones."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        super().__init__()
+        self.values = nn.Buffer(values)
+
+    def matrix(self) -> torch.Tensor:
+        return self.values
+
+
 class Sparse(nn.Module):
     """A constant matrix in compressed rows, kept as three plain buffers outside the state dict.
 
@@ -103,3 +114,7 @@ class Sparse(nn.Module):
         return torch.sparse_csr_tensor(
             self.start, self.column, self.value, self.shape, check_invariants=False
         )
+
+    def dense(self) -> Dense:
+        """The same matrix without zeros left out."""
+        return Dense(self.matrix().to_dense())
