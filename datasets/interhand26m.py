@@ -21,7 +21,7 @@ from handbench.datasets.interhand26m_files import (
     human_list,
     image_folder,
     official_name,
-    read_cameras,
+    read_camera,
     read_fits,
     read_ids,
     read_joints,
@@ -130,6 +130,10 @@ class InterHand26M:
             "without_annotation": listing.without_annotation,
             "missing": len(listing.images) - found,
         }
+        if not len(listing.images):
+            raise DataError(
+                f"{self.files['data']} lists no image of annotation {self.annotation}; is it whole?"
+            )
         if not plans:
             raise DataError(
                 f"none of the {len(listing.images)} images of {self.files['data']} is below "
@@ -147,7 +151,7 @@ class InterHand26M:
     def frames(self, plan: SequencePlan) -> Iterator[Frame]:
         """The frames of one sequence; what cannot be used is skipped and counted."""
         key = plan.key
-        camera = self._camera(plan)
+        camera = read_camera(self.files["camera"], str(key["capture"]), plan.camera)
         skipped = 0
         for i in range(plan.rows):
             usual = official_name(plan.name, plan.camera, key["images"][i]["frame"])
@@ -229,24 +233,6 @@ class InterHand26M:
             there = path.parent.is_dir()
             folders[path.parent] = {p.name for p in path.parent.iterdir()} if there else set()
         return path.name in folders[path.parent]
-
-    def _camera(self, plan: SequencePlan) -> tuple[NDArray, NDArray] | None:
-        """K (3,3) and T world (m) -> camera (4,4), or None when the file lacks the camera."""
-        path = self.files["camera"]
-        capture = str(plan.key["capture"])
-        try:
-            entry = read_cameras(path)[capture]
-            fields = [entry[name][plan.camera] for name in ("campos", "camrot", "focal", "princpt")]
-        except KeyError:
-            return None
-        position, R, focal, centre = (np.array(field, dtype=np.float64) for field in fields)
-        if R.shape != (3, 3) or np.abs(R @ R.T - np.eye(3)).max() > 1e-3:
-            raise DataError(f"{path}: camrot of {capture}/{plan.camera} is no rotation")
-        K = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
-        T = np.eye(4)
-        T[:3, :3] = R
-        T[:3, 3] = -R @ position / 1000
-        return K, T
 
     def _frame(
         self, plan: SequencePlan, i: int, path: Path, K: NDArray, T: NDArray, clip: int

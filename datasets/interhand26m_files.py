@@ -30,6 +30,7 @@ JOINTS = np.dtype([*MOMENT, ("world_mm", "f4", (42, 3)), ("valid", "u1", 42)])
 FITS = np.dtype(
     [*MOMENT, ("pose", "f8", (2, 48)), ("shape", "f8", (2, 10)), ("trans", "f8", (2, 3))]
 )
+CAMERA = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
 FIT_LENGTHS = (("pose", 48), ("shape", 10), ("trans", 3))
 
 
@@ -191,9 +192,30 @@ def read_fits(path: Path) -> ByMoment:
     return _read_moments(path, _stamp(path), "fits")
 
 
-def read_cameras(path: Path) -> dict[str, dict]:
-    """camera.json: {capture: {campos, camrot, focal, princpt: {camera: numbers}}}."""
-    return _read_cameras(path, _stamp(path))
+def read_camera(path: Path, capture: str, camera: str) -> tuple[NDArray, NDArray] | None:
+    """K (3,3) px and T world (m) -> camera (4,4) of camera.json; None where it lacks the camera.
+
+    The file is {capture: {campos mm, camrot, focal, princpt: {camera: numbers}}}.
+    Raises DataError.
+    """
+    try:
+        entry = _read_cameras(path, _stamp(path))[capture]
+        found = {name: np.array(entry[name][camera], np.float64) for name in CAMERA}
+    except KeyError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}, entry {capture}: {_reason(error)}") from error
+    for name, shape in CAMERA.items():
+        if found[name].shape != shape or not np.isfinite(found[name]).all():
+            raise DataError(f"{path}: {name} of {capture}/{camera} is not {shape} finite numbers")
+    R, focal, centre = found["camrot"], found["focal"], found["princpt"]
+    if np.abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0:
+        raise DataError(f"{path}: camrot of {capture}/{camera} is no rotation")
+    K = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
+    T = np.eye(4)
+    T[:3, :3] = R
+    T[:3, 3] = -R @ found["campos"] / 1000
+    return K, T
 
 
 def read_ids(path: Path) -> NDArray[np.int64]:
@@ -252,8 +274,11 @@ def _annotation(v: dict) -> tuple:
     valid = np.ravel(v["joint_valid"])
     if valid.shape != (42,):
         raise ValueError(f"joint_valid: expected (42, 1), found {np.shape(v['joint_valid'])}")
-    hand_type = HAND_TYPES.index(v["hand_type"])
-    return v["id"], v["image_id"], v["bbox"], valid, hand_type, int(v["hand_type_valid"])
+    kind = v["hand_type"]
+    if kind not in HAND_TYPES:
+        raise ValueError(f"hand_type: expected one of {', '.join(HAND_TYPES)}, found {kind!r}")
+    hand_type_valid = int(v["hand_type_valid"])
+    return v["id"], v["image_id"], v["bbox"], valid, HAND_TYPES.index(kind), hand_type_valid
 
 
 def _joints(v: Any) -> tuple:
@@ -263,11 +288,17 @@ def _joints(v: Any) -> tuple:
 
 
 def _fit(v: dict) -> tuple:
-    hands = [v.get(side) for side in SIDES]
     return tuple(
-        [np.full(length, np.nan) if hand is None else np.ravel(hand[name]) for hand in hands]
+        [_fit_values(v.get(side), side, name, length) for side in SIDES]
         for name, length in FIT_LENGTHS
     )
+
+
+def _fit_values(hand: dict | None, side: str, name: str, length: int) -> NDArray[np.float64]:
+    values = np.full(length, np.nan) if hand is None else np.ravel(hand[name])
+    if len(values) != length:
+        raise ValueError(f"{side} {name}: expected {length} numbers, found {len(values)}")
+    return values
 
 
 def _ranks(names: list[str]) -> NDArray[np.int64]:

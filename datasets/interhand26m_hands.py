@@ -45,7 +45,7 @@ def read_hands(moment: Any, note: Any, T: NDArray, K: NDArray) -> dict[str, Hand
             raise Skip("joints not finite")
         joints_px = frames.project(joints_m, K)
         box, source = None, 0
-        if single and seen.any():
+        if single and seen.any() and (note["bbox"][2:] > 0).all():
             box, source = _shrink(note["bbox"]), 3
         elif seen.any():
             low, high = joints_px[seen].min(0), joints_px[seen].max(0)

@@ -94,6 +94,10 @@ def change_data(change):
     return lambda tree: edit(tree, "data", change)
 
 
+def camera(change):
+    return lambda tree: edit(tree, "camera", change)
+
+
 def widen_step(data):
     for image in data["images"]:
         image["frame_idx"] = 2000 + (image["frame_idx"] - 2000) // 6
@@ -124,6 +128,20 @@ def widen_step(data):
             change_data(lambda d: d["images"].pop()),
             r"an annotation names an image that the file does not list",
         ),
+        (
+            change_data(lambda d: d["annotations"][4].update(hand_type="both")),
+            r"entry annotations/4: .*expected one of right, left, interacting, found 'both'",
+        ),
+        (change_data(lambda d: d["annotations"].clear()), r"lists no image of annotation all"),
+        (
+            camera(lambda c: c["0"].update(focal={"400026": [1200]})),
+            r"focal of 0/400026 is not \(2",
+        ),
+        (
+            camera(lambda c: c["0"]["campos"].update({"400026": [0, None, 0]})),
+            r"campos of .* finite",
+        ),
+        (camera(lambda c: c.update({"0": 3})), r"test_camera\.json, entry 0: not as expected"),
         (change_data(widen_step), r"expected a frame step of 6 at 5 fps, found 1.*--fps 30"),
     ],
 )
