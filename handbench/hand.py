@@ -229,6 +229,11 @@ class Hand:
         return (self.J_regressor @ verts).reshape(11, 48)
 
     @cached_property
+    def part_sizes(self) -> NDArray[np.int64]:
+        """(6,): vertices of the palm and of each finger, thumb first."""
+        return np.bincount(self.vertex_part, minlength=6)
+
+    @cached_property
     def sparse_weights(self) -> tuple[NDArray, NDArray, NDArray]:
         """The non-zero skinning weights: first entry of each vertex (779,), joint, weight."""
         vertex, joint = np.nonzero(self.weights)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check, percent
 from handbench.checking.hands import SplitHands
@@ -18,10 +19,10 @@ def _nothing(name: str, expected: str) -> Check:
     return Check(name, NONE, "no hand has labels", expected)
 
 
-def part_sizes(hands: SplitHands) -> Any:
+def part_sizes(hands: SplitHands) -> NDArray[np.int64]:
     """(6,) vertices of each part in the split's hand model, else in the one at hand."""
     model = hands.models[0] if hands.models else default_hand("right")
-    return np.bincount(model.vertex_part, minlength=6)
+    return model.part_sizes
 
 
 def coverage(hands: SplitHands) -> Check:

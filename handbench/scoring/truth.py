@@ -97,12 +97,11 @@ class Truth:
 
     def finger_visible(self) -> NDArray:
         """(M,5) by the rule: 1 visible, 0 not, 255 unknown."""
-        hands = self.hand_models()
-        sizes = np.bincount((hands or (default_hand("right"),))[0].vertex_part, minlength=6)
+        right = (self.hand_models() or (default_hand("right"),))[0]
         fingers, _ = RULES[self.rule](
             self.split.hand_column("visibility/scene/finger_count"),
             self.split.hand_column("visibility/scene/hand"),
-            sizes,
+            right.part_sizes,
         )
         return fingers
 

@@ -80,7 +80,7 @@ def fingers_visible(split: Split, row: int, side: str, rule: str) -> NDArray[np.
 def part_sizes(split: Split) -> NDArray[np.int64]:
     """(6,) vertices of palm and fingers in the split's hand model, else in the one at hand."""
     model = hand_models(split).get("right") or default_hand("right")
-    return np.bincount(model.vertex_part, minlength=6)
+    return model.part_sizes
 
 
 def picture(split: Split, row: int, rule: str = "released", small: bool = False) -> NDArray:
