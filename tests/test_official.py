@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from official_reference import scores_txt
+from official_reference import scaled, scores_txt
 
 from handbench.errors import DataError, HandbenchError
 from handbench.frames import HO3D
@@ -81,7 +81,11 @@ def test_freihand_prints_its_own_lines(hands, tmp_path):
     pred, target, verts, true_verts = (part * [1, -1, -1] for part in hands)
     order = HO3D
     write_case(tmp_path, pred[:, order], target[:, order], verts, true_verts)
-    score(tmp_path, tmp_path / "out", protocol="freihand")
+    found = score(tmp_path, tmp_path / "out", protocol="freihand")
+    # the bone to the middle finger, wherever the file's order has it
+    in_ho3d = [scaled(*pair) for pair in zip(hands[1], hands[0])]
+    wanted = 1000 * np.linalg.norm(in_ho3d - hands[1], axis=-1).mean()
+    assert found.metrics["st_mpjpe_mm"].value == pytest.approx(wanted)
     names = [
         line.split(":")[0] for line in (tmp_path / "out" / "scores.txt").read_text().splitlines()
     ]
@@ -139,9 +143,16 @@ def test_dexycb_by_hand(tmp_path):
         evaluate_official(
             tmp_path / "r.txt", tmp_path / "gt.npz", "dexycb_hpe", tmp_path / "out", Options()
         )
-    (tmp_path / "r.txt").write_text(rows[0] + "\n1,2,nan\n")
-    with pytest.raises(DataError, match="line 2"):
-        dexycb.read_results(tmp_path / "r.txt")
+    for line in ("1,2,nan", "1.5" + 63 * ",0"):
+        (tmp_path / "r.txt").write_text(f"{rows[0]}\n{line}\n")
+        with pytest.raises(DataError, match="line 2"):
+            dexycb.read_results(tmp_path / "r.txt")
+    (tmp_path / "r.txt").write_text(f"{rows[0]}\n0{63 * ',nan'}\n")
+    results = dexycb.read_results(tmp_path / "r.txt")
+    with pytest.raises(DataError, match="first is index 0"):
+        dexycb.evaluate(results, truth)
+    assert dexycb.evaluate(results, truth, "drop").mpjpe_mm["absolute"] == pytest.approx(3)
+    assert dexycb.evaluate(results, truth, "worst").mpjpe_mm["absolute"] == pytest.approx(501.5)
 
 
 def test_another_count_than_the_official_one_says_both(hands, tmp_path):
@@ -182,6 +193,7 @@ def test_nan_is_named_dropped_or_made_the_worst(hands, tmp_path, where):
         (lambda p: p * 1000, "millimetres"),
         (lambda p: p * [1, -1, -1], "OpenGL"),
         (lambda p: p * [-1, 1, 1], "left and right"),
+        (lambda p: 1000 * p * [1, -1, -1], "millimetres; metres are wanted; and they fit after"),
     ],
 )
 def test_likely_mistakes_are_named(hands, tmp_path, capsys, change, word):
@@ -201,6 +213,12 @@ def test_mistaken_joint_order_is_named_and_the_frame_can_be_assumed(hands, tmp_p
     write_case(tmp_path, target[:, HO3D], target, true_verts, true_verts)
     score(tmp_path, tmp_path / "out")
     assert "joint order" in capsys.readouterr().err
+    both = target[:, HO3D] * [1, -1, -1]
+    write_case(tmp_path, both, target, true_verts, true_verts)
+    score(tmp_path, tmp_path / "out")
+    assert "OpenGL axes are mistaken for each other; and they fit in another joint order" in (
+        capsys.readouterr().err
+    )
     opencv = (target * [1, -1, -1], target, true_verts * [1, -1, -1], true_verts)
     write_case(tmp_path, *opencv)
     found = score(tmp_path, tmp_path / "out", Options(True, assume_frame="opencv"))
@@ -209,14 +227,14 @@ def test_mistaken_joint_order_is_named_and_the_frame_can_be_assumed(hands, tmp_p
 
 def test_zip_sequences_and_levels(hands, tmp_path):
     write_case(tmp_path, *hands)
-    with zipfile.ZipFile(tmp_path / "pred.zip", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "pred.ZIP", "w") as archive:
         archive.write(tmp_path / "pred.json", "pred.json")
     names = [f"SM{k // 2}{1 + k % 2}/{k:04d}" for k in range(24)]
     (tmp_path / "evaluation.txt").write_text("\n".join(names))
     rows = ["official_index,level"] + [f"{k},{'0-25' if k < 10 else '75-100'}" for k in range(24)]
     (tmp_path / "levels.csv").write_text("\n".join(rows))
     options = Options(True, levels=tmp_path / "levels.csv")
-    found = score(tmp_path, tmp_path / "out", options, name="pred.zip")
+    found = score(tmp_path, tmp_path / "out", options, name="pred.ZIP")
     assert len(np.unique(found.per_sample["recording"])) == 12
     assert np.isfinite(found.metrics["mpjpe_mm"].low)
     assert found.levels["0-25"]["mpjpe_mm"].n == 10
@@ -235,6 +253,8 @@ def test_zip_sequences_and_levels(hands, tmp_path):
         ("[[[1,2,3]]]", "nested otherwise"),
         ('[[[[1,2,"3"]]],[[[1,2,3]]]]', "something else"),
         ("[[[[1,2,x]]],[[[1,2,3]]]]", "no number"),
+        ("[[[[1,2,3]],],[[[1,2,3]]]]", "comma is missing or too many at sample 1"),
+        ("[[[[1,2,3]]][[[1,2,3]]]]", "comma is missing or too many"),
     ],
 )
 def test_broken_json_is_named(tmp_path, text, said):

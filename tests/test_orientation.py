@@ -61,6 +61,20 @@ def test_a_turned_and_scaled_hand():
     assert found["root_rotation_deg"] == pytest.approx(TURNS_DEG, abs=1e-5)
 
 
+def test_what_is_not_known_gives_no_value():
+    """Points that all coincide are not turned; without the bone to the middle there is no scale."""
+    true, valid = cloud(2), np.ones((2, 21), bool)
+    pred = true.copy()
+    pred[0] = 0.1
+    valid[1, 9] = False
+    true[1, 9] = 5.0
+    names = ("rotation_deg", "canonical_mm", "st_mpjpe_mm")
+    found = measure(Pairs(pred, true, valid), names)
+    assert np.isnan(found["rotation_deg"]).tolist() == [True, False]
+    assert np.isfinite(found["canonical_mm"]).all()
+    assert np.isnan(found["st_mpjpe_mm"]).tolist() == [False, True]
+
+
 def test_kabsch_never_mirrors_and_skips_what_does_not_count():
     true = cloud(1)
     mirrored = kabsch(true * [-1, 1, 1], true)

@@ -29,7 +29,7 @@ class HpeScores:
 def read_results(path: str | Path) -> dict[int, NDArray]:
     """index -> (21,3) mm from lines `index,x0,y0,z0,…`; a repeated index overwrites, as officially.
 
-    Raises DataError naming the line that has not 64 finite numbers.
+    Raises DataError naming the line that has not a whole number and 63 numbers.
     """
     found: dict[int, NDArray] = {}
     try:
@@ -39,11 +39,11 @@ def read_results(path: str | Path) -> dict[int, NDArray]:
                     continue
                 try:
                     values = np.array(line.split(","), dtype=np.float64)
-                    if len(values) != 64 or not np.isfinite(values).all():
+                    if len(values) != 64 or not values[0].is_integer():
                         raise ValueError
                 except ValueError as error:
                     raise DataError(
-                        f"{path}, line {number}: expected index and 63 finite numbers (mm) "
+                        f"{path}, line {number}: expected index and 63 numbers (mm) "
                         f"separated by commas"
                     ) from error
                 found[int(values[0])] = values[1:].reshape(21, 3)
@@ -54,11 +54,13 @@ def read_results(path: str | Path) -> dict[int, NDArray]:
     return found
 
 
-def evaluate(results: Mapping[int, NDArray], joint_3d: NDArray) -> HpeScores:
+def evaluate(results: Mapping[int, NDArray], joint_3d: NDArray, on_nan: str = "error") -> HpeScores:
     """Scores against joint_3d (N,21,3) m, row = index; samples of all -1 are skipped.
 
     The truth is multiplied by 1000 in float32 before it becomes float64, as the toolkit does.
-    Left hands are compared as they are. Raises DataError naming the first index without a result.
+    Left hands are compared as they are. on_nan: what a non-finite result does: "error" stops,
+    "drop" leaves NaN, "worst" counts every joint as 1 m away. Raises DataError naming the first
+    index without a result, or without a finite one.
     """
     valid = np.flatnonzero(~(joint_3d == -1).all((1, 2)))
     missing = [int(i) for i in valid if int(i) not in results]
@@ -69,6 +71,13 @@ def evaluate(results: Mapping[int, NDArray], joint_3d: NDArray) -> HpeScores:
         )
     target = (joint_3d[valid].astype(np.float32) * np.float32(1000)).astype(np.float64)
     points = np.stack([results[int(i)] for i in valid])
+    broken = ~np.isfinite(points).all((1, 2))
+    if broken.any() and (on_nan == "error" or (on_nan == "drop" and broken.all())):
+        raise DataError(
+            f"{broken.sum()} of {len(valid)} results are not finite, the first is index "
+            f"{valid[broken][0]}: mend them, or choose --on-nan drop or --on-nan worst"
+        )
+    points[broken] = target[broken]  # measured as nothing here, dropped or made the worst below
     versions = {
         "absolute": (target, points),
         "root-relative": (target - target[:, :1], points - points[:, :1]),
@@ -77,8 +86,9 @@ def evaluate(results: Mapping[int, NDArray], joint_3d: NDArray) -> HpeScores:
     curves, measured = {}, {}
     for row, (true, pred) in versions.items():
         errors = np.linalg.norm(true - pred, axis=-1)
+        errors[broken] = 1000.0 if on_nan == "worst" else np.nan
         curves[row] = Curves(21, THRESHOLDS_MM)
-        curves[row].add(errors)
+        curves[row].add(errors[np.isfinite(errors).all(1)])
         measured[row] = errors
     return HpeScores(
         {row: curve.mean for row, curve in curves.items()},

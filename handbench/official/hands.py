@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import frames
+from handbench.console import say
 from handbench.errors import DataError
 from handbench.predictions import Predictions
 from handbench.scoring.held import held
@@ -214,11 +215,19 @@ def place(
     """Predictions of some rows put into the camera frame, and the root that was taken.
 
     root: "predicted" takes root_m; "ground_truth" puts the predicted wrist on the true one, as
-    HandOccNet and H2ONet write their HO-3D files; "auto" the first where all rows have it.
-    Raises DataError when predicted roots are asked for and missing.
+    HandOccNet and H2ONet write their HO-3D files; "auto" the first where all rows have it (but
+    for those whose joints are not finite either). Says so when only some rows have it. Raises
+    DataError when predicted roots are asked for and missing.
     """
     given = predictions.root_m
-    known = given is not None and bool(np.isfinite(given[row]).all())
+    fine = np.isfinite(predictions.joints_m[row]).all((1, 2))
+    lacking = fine if given is None else fine & ~np.isfinite(given[row]).all(1)
+    known = given is not None and not lacking.any()
+    if root == "auto" and 0 < lacking.sum() < fine.sum():
+        say(
+            f"{path}: root_m of {lacking.sum():,} of {len(row):,} hands is missing: all wrists are "
+            "put on the true ones"
+        )
     if root == "predicted" and not known:
         raise DataError(
             f"{path} has no root_m for every hand: where the wrist is in the camera is unknown; "

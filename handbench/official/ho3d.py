@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from handbench.errors import DataError
 from handbench.official.curves import Curves
-from handbench.official.hands import Points
+from handbench.official.hands import CONVENTIONS, Points, kind_of
 from handbench.official.jsonpoints import PointList, index_all
 from handbench.official.meshes import joint_trafo, score_meshes
-from handbench.scoring.align import procrustes, scale_translation
+from handbench.scoring.align import MIDDLE, procrustes, scale_translation
 
 # protocol -> the official number of samples
 OFFICIAL_SAMPLES = {"ho3d_v2": 11_524, "ho3d_v3": 20_137, "freihand": 3_960}
-MIDDLE_IN_HO3D = 4  # HO-3D's joint 4, the middle finger's first
 
 
 @dataclass(frozen=True)
@@ -88,16 +87,17 @@ def evaluate(
     """
     joints, target = pred[0].read(0, len(pred[0])), true[0].read(0, len(true[0]))
     broken = ~np.isfinite(joints).all((1, 2))
-    if broken.any() and on_nan == "error":
+    if broken.any() and (on_nan == "error" or (on_nan == "drop" and broken.all())):
         raise DataError(
             f"{pred[0].path}: the joints of sample {np.flatnonzero(broken)[0]} are not finite: "
             "mend them, or choose --on-nan drop or --on-nan worst"
         )
+    order = np.argsort(CONVENTIONS[kind_of(protocol)].order)  # where our joints stand in the file
     joints[broken] = target[broken]  # measured as nothing here, dropped or made the worst below
     versions = {
         "": joints,
         "pa_": procrustes(joints, target),
-        "st_": scale_translation(joints, target, stop=MIDDLE_IN_HO3D),
+        "st_": scale_translation(joints, target, stop=int(order[MIDDLE])),
     }
     per_sample: dict[str, NDArray] = {}
     curve = {name: Curves(21) for name in versions}

@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ def dexycb_case(path: Path, truth: str, asked: Options) -> Case:
     """DexYCB: a results .txt or predictions.h5 against an .npz with joint_3d, or a split."""
     hands = None if truth.endswith(".npz") else split_of(truth, "dexycb")
     joint_3d = _joint_3d(Path(truth)) if hands is None else _of_hands(hands)
-    evaluation = {"root_source": "camera frame, as in the file"}
+    evaluation = {"root_source": "wrist, camera position: as in the file"}
     evaluation |= _told(hands, "dexycb_hpe", asked)
     made: Mapping[str, Any] = {}
     if is_hdf5(path):
@@ -112,14 +113,17 @@ def dexycb_case(path: Path, truth: str, asked: Options) -> Case:
         made = found.attributes
         if hands is None:
             row, number = np.arange(len(found)), _numbers(found, path, [])
-            if number.max() >= len(joint_3d):
-                raise DataError(f"{path} names index {number.max()}, {truth} has {len(joint_3d)}")
+            if number.min() < 0 or number.max() >= len(joint_3d):
+                wrong = number[(number < 0) | (number >= len(joint_3d))][0]
+                raise DataError(f"{path} names index {wrong}, {truth} has 0 to {len(joint_3d) - 1}")
+            if len(set(number.tolist())) != len(number):
+                raise DataError(f"{path} names an index twice: keep one prediction of each")
             placed, source = place(found, path, row, joint_3d[number, 0].astype(float), "dexycb")
         else:
             kept, row = rows_for(found, hands, path, asked.subset)
             placed, source = place(found, path, row, kept.wrist_m(), "dexycb")
             number = kept.number
-        evaluation |= _root(source, made)
+        evaluation |= _root(source, made, "wrist")
         in_mm = placed.joints().read(0, len(number)) * 1000
         results = dict(zip(number.tolist(), in_mm))
     else:
@@ -224,10 +228,10 @@ def _told(hands: OfficialHands | None, protocol: str, asked: Options) -> dict[st
     }
 
 
-def _root(source: str, made: Mapping[str, Any]) -> dict[str, Any]:
+def _root(source: str, made: Mapping[str, Any], root: str = "camera frame") -> dict[str, Any]:
     where = "the predicted wrist" if source == "predicted" else "the true wrist"
     return {
-        "root_source": f"camera frame, placed at {where}",
+        "root_source": f"{root}, placed at {where}",
         "box_source": str(made.get("box_source", "unknown")),
         "left_hands": "scored un-mirrored",
     }
@@ -238,7 +242,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     """pred.json itself, or the one inside a zip."""
     if not path.is_file():
         raise DataError(f"{path} does not exist")
-    if path.suffix != ".zip":
+    if path.suffix.lower() != ".zip":
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -256,5 +260,7 @@ def _extract(path: Path, folder: str) -> Path:
             if len(names) != 1:
                 raise DataError(f"{path} holds {len(names)} files named pred.json, expected one")
             return Path(archive.extract(names[0], folder))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path} is no whole zip file: {error}") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
+        raise DataError(f"{path} cannot be unpacked: {error}") from error

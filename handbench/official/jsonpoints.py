@@ -97,7 +97,7 @@ def index(path: str | Path, lists: int) -> list[PointList]:
         raise DataError(f"{path} does not exist")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty")
-    state = np.zeros(6, np.int64)
+    state = np.zeros(7, np.int64)
     state[LISTS] = -1
     rows, at = np.empty((1024, 4), np.int64), 0
     with open(path, "rb", buffering=0) as file:
@@ -112,7 +112,7 @@ def index(path: str | Path, lists: int) -> list[PointList]:
     elif not problem and lists == 2 and state[LISTS] != 1:
         problem = NESTED
     if problem:
-        told = _PROBLEMS[problem].format(sample=int(state[COUNT]), lists=lists)
+        told = _PROBLEMS[problem].format(sample=int(state[COUNT]), form=_FORMS[lists])
         raise DataError(f"{path}: {told}")
     found = rows[: state[COUNT]]
     parts = (found[found[:, OWNER] == k] for k in range(lists))
@@ -132,12 +132,14 @@ _PROBLEMS = {
     3: "sample {sample} has a point without exactly three numbers",
     4: "sample {sample} holds something else than lists of numbers",
     5: "text follows the end of the list",
-    6: "is nested otherwise than expected ({lists} list(s) of samples of [x, y, z])",
+    6: "is nested otherwise than {form} with sample = [[x, y, z], …]",
+    7: "a comma is missing or too many at sample {sample}",
 }
+_FORMS = {1: "[sample, …]", 2: "[[joints of a sample, …], [vertices of a sample, …]]"}
 
 
 # what the scan carries from block to block, and the columns of its rows
-COUNT, DEPTH, COMMAS, INSIDE, LISTS, ENDED = range(6)
+COUNT, DEPTH, COMMAS, INSIDE, LISTS, ENDED, BEFORE = range(7)
 START, STOP, POINTS, OWNER = range(4)
 
 
@@ -146,13 +148,14 @@ def _scan(data, offset, outer, state, rows):
     """Walk a block of bytes: check nesting, note where each sample begins and ends.
 
     offset: where the block stands in the file; outer: how many levels stand around a list of
-    samples; state (6,): carried from block to block (COMMAS doubled, plus 1 inside a number);
+    samples; state (7,): carried from block to block (COMMAS doubled, plus 1 inside a number; BEFORE
+    the last bracket or comma);
     rows (R, 4): start, stop, points and owning list of each sample.
     Returns (rows, problem): rows may have grown; problem 0 is well.
     """
     count, depth, inside, lists = state[COUNT], state[DEPTH], state[INSIDE], state[LISTS]
     commas, number = state[COMMAS] >> 1, state[COMMAS] & 1 == 1
-    ended = state[ENDED] == 1
+    ended, before = state[ENDED] == 1, state[BEFORE]
     sample_depth = 2 + outer
     problem = 0
     i = -1
@@ -171,6 +174,8 @@ def _scan(data, offset, outer, state, rows):
             depth += 1
             if number:
                 problem = 4
+            elif before == _CLOSE:
+                problem = 7
             elif depth > sample_depth + 1:
                 problem = NESTED
             elif depth == 1 + outer:
@@ -193,6 +198,8 @@ def _scan(data, offset, outer, state, rows):
                 inside += 1
             elif number:
                 problem = 4
+            elif before == _COMMA:
+                problem = 7
             elif depth == sample_depth:
                 rows[count, STOP] = offset + i + 1
                 rows[count, POINTS] = inside
@@ -207,6 +214,8 @@ def _scan(data, offset, outer, state, rows):
                     problem = 3
                 commas += 1
                 number = False
+            elif before != _CLOSE:
+                problem = 7
         elif depth == 0:
             problem = 1
         elif c in (_QUOTE, _BRACE):
@@ -217,7 +226,9 @@ def _scan(data, offset, outer, state, rows):
             number = True
         if problem:
             break
+        if not number:
+            before = c
     state[COUNT], state[DEPTH], state[INSIDE], state[LISTS] = count, depth, inside, lists
     state[COMMAS] = commas * 2 + (1 if number else 0)
-    state[ENDED] = 1 if ended else 0
+    state[ENDED], state[BEFORE] = 1 if ended else 0, before
     return rows, problem

@@ -36,7 +36,7 @@ def evaluate_official(
     """
     if protocol_name == "dexycb_hpe":
         case = dexycb_case(path, str(ground_truth), options)
-        per_sample, text = _dexycb(case), ""
+        per_sample, text = _dexycb(case, options.on_nan), ""
     else:
         with json_case(path, str(ground_truth), protocol_name, options) as case:
             per_sample, text = _json(case, protocol_name, options)
@@ -66,9 +66,9 @@ def _json(case: Case, protocol: str, options: Options) -> tuple[dict[str, NDArra
     return per_sample, scores.text()
 
 
-def _dexycb(case: Case) -> dict[str, NDArray]:
+def _dexycb(case: Case, on_nan: str) -> dict[str, NDArray]:
     assert case.joint_3d is not None
-    scores = dexycb.evaluate(case.results, case.joint_3d)
+    scores = dexycb.evaluate(case.results, case.joint_3d, on_nan)
     pred = np.stack([case.results[int(i)] for i in scores.index]) / 1000
     warn(pred, case.joint_3d[scores.index].astype(float), "ours", case.who["is_left"])
     rows: dict[str, NDArray] = {}

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def _write_json(placed: PlacedHands, out: Path) -> None:
 @contextmanager
 def _opened(temporary: Path, out: Path) -> Iterator[BinaryIO]:
     """The file itself, or pred.json inside a zip when out is named so."""
-    if out.suffix != ".zip":
+    if out.suffix.lower() != ".zip":
         with open(temporary, "wb") as file:
             yield file
         return
@@ -158,7 +158,8 @@ def validate(path: Path, kind: str, samples: int | None = None) -> list[str]:
     if kind == "dexycb":
         results = read_results(path)
         joints = np.array(list(results.values())).reshape(-1, 21, 3) / 1000
-        return _count(len(results), samples) or _implausible(joints, kind)
+        found = [f"the joints of index {i} are not finite" for i in _broken(results)[:1]]
+        return _count(len(results), samples) or found or _implausible(joints, kind)
     with unpacked(path) as plain:
         lists = index(plain, 2)
         found = _count(len(lists[0]), samples)
@@ -169,6 +170,10 @@ def validate(path: Path, kind: str, samples: int | None = None) -> list[str]:
                 found.append(f"{points.points_a_sample} {what} a sample, not {wanted}")
             found += _not_finite(points, what)
         return found or _implausible(lists[0].read(0, len(lists[0])), kind)
+
+
+def _broken(results: Mapping[int, NDArray]) -> list[int]:
+    return [i for i, joints in results.items() if not np.isfinite(joints).all()]
 
 
 def _not_finite(points: Points, what: str) -> list[str]:

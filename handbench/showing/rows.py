@@ -52,11 +52,13 @@ def caption(results: Sequence[Result]) -> str:
     """Data, sample count, alignment and boxes, as the table's results share them."""
     evaluation = results[0].protocol["evaluation"]
     recordings = len(np.unique(results[0].per_sample["recording"]))
+    root = evaluation["root_source"]
     return " · ".join(
         (
             f"{evaluation['data']} {evaluation['dataset_version']}".strip(),
             f"{evaluation['hands']:,} hands, {recordings} recordings",
-            f"root: {evaluation['root_source'].split(',')[0]}",
+            # in the camera frame everything hangs on how the wrist came to its place
+            f"root: {root if root.startswith('camera') else root.split(',')[0]}",
             f"boxes: {evaluation['box_source'].replace('_', ' ')}",
             f"occlusion rule: {evaluation['label_rule']}",
             results[0].protocol["label"],
