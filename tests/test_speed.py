@@ -21,6 +21,7 @@ ASKED = [
     *(("handoccnet", v) for v in ("full", "softmax_softmax", "residual_q_sig", "paper")),
     *(("handgcat", v) for v in ("full", "mlp", "graph", "two_transformers", "pose_only", "paper")),
     ("handoccnet", "residual_q_soft"),
+    ("h2onet", "multi_frame_true_occlusion"),
 ]
 
 

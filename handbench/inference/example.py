@@ -14,10 +14,11 @@ def example(method: Any, count: int = 1, device: Any = "cpu", seed: int = 0) -> 
     """
     made = torch.Generator().manual_seed(seed)
     size = method.crop_px
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "image": (*([method.frames] if method.frames > 1 else []), 3, size, size),
         "joints_crop": (21, 2),
         "K_crop": (3, 3),
+        "root_m": (3,),
         "joints_m": (21, 3),
         "verts_m": (778, 3),
         "pose": (48,),
@@ -25,6 +26,7 @@ def example(method: Any, count: int = 1, device: Any = "cpu", seed: int = 0) -> 
         "visibility": (5,),
         "hand_visibility": (),
     }
+    shapes |= {f"frame_{name}": (method.frames, *shape) for name, shape in shapes.items()}
     batch: dict[str, Any] = {"is_left": torch.zeros(count, dtype=torch.bool)}
     for name in method.inputs:
         if name == "is_left":
