@@ -18,7 +18,7 @@ from handbench.hand import Hand, has_left_shape_fault
 from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh, ObjectRecord
 
-RIGHT, LEFT, OBJECT = 1, 2, 3  # of a segmentation as prepared
+RIGHT, LEFT, OBJECT, VOID = 1, 2, 3, 255  # of a segmentation as prepared
 FIT_LIMIT_MM = 5.0  # joint_3d are the mesh's own joints: a greater distance means another model
 PROJECTION_PX = 2.0  # joint_2d are joint_3d's projection
 
@@ -49,8 +49,10 @@ class Models:
         """The record with MANO parameters, and the hand's mesh in the camera frame.
 
         pose_m (51,): root axis-angle, 45 PCA coefficients without the mean, translation. The mesh
-        is None where its joints are not the annotated ones.
+        is None where its joints are not the annotated ones, and a pose of zeros is none at all.
         """
+        if not pose_m.any():
+            return record, None
         model = self.hands[side == "left"]
         pose_m = pose_m.astype(np.float64)
         fingers = pose_m[3:48] @ model.hands_components + model.hands_mean
@@ -130,16 +132,16 @@ def object_meshes(
         if model is None or hull is None:
             continue
         if may_hide(frames.to_camera(hull, each.T_camera), reach, K):
-            mesh = cut_to_reach(*model, each.T_camera, K, reach)
-            out.append(Mesh(*mesh, "object" if row == grasped else "occluder"))
+            verts_m, faces = cut_to_reach(*model, each.T_camera, K, reach)
+            out.append(Mesh(verts_m, faces, "object" if row == grasped else "occluder"))
     return tuple(out)
 
 
 def cameras_differ_mm(columns: Any) -> float:
     """Median distance of a moment's wrists, seen by all its cameras, from their mean in the world.
 
-    columns: of a split. NaN where no camera's pose is known. Large where a calibration was read
-    the wrong way.
+    columns: of a split. NaN where no two cameras with known poses see the same moment. Large where
+    a calibration was read the wrong way.
     """
     T = columns["T_world_camera"]
     wrists = np.where(
@@ -148,17 +150,24 @@ def cameras_differ_mm(columns: Any) -> float:
     )
     world = np.einsum("nji,nj->ni", T[:, :3, :3], wrists - T[:, :3, 3])
     known = np.isfinite(world).all(1)
-    if not known.any():
-        return float("nan")
     world = world[known]
-    _, group = np.unique(columns["instant"][known], return_inverse=True)
-    mean = np.stack([np.bincount(group, axis) for axis in world.T], 1) / np.bincount(group)[:, None]
-    return float(np.median(np.linalg.norm(world - mean[group], axis=1)) * 1000)
+    _, group, cameras = np.unique(
+        columns["instant"][known], return_inverse=True, return_counts=True
+    )
+    shared = cameras[group] > 1
+    if not shared.any():
+        return float("nan")
+    mean = np.stack([np.bincount(group, axis) for axis in world.T], 1) / cameras[:, None]
+    return float(np.median(np.linalg.norm(world - mean[group], axis=1)[shared]) * 1000)
 
 
 def read_segmentation(seg: NDArray[np.uint8], meta: Meta) -> bytes:
-    """seg as a PNG of our values: the hand's side, the grasped object, all else background."""
-    codes = np.zeros(256, np.uint8)
+    """seg as a PNG of our values: the hand's side, the grasped object, other objects background.
+
+    Values that no object has are void.
+    """
+    codes = np.full(256, VOID, np.uint8)
+    codes[[0, *ycb.NAMES]] = 0
     codes[HAND] = RIGHT if meta.side == "right" else LEFT
     codes[meta.ycb_ids[meta.grasped]] = OBJECT
     return encode_grey(codes[seg])

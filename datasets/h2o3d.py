@@ -177,6 +177,7 @@ class H2O3D(ListedReader):
     def _hand(self, meta: Meta, side: str, K: NDArray) -> tuple[HandRecord, Mesh | None]:
         """One hand of a train frame, its mesh where its pose is valid."""
         valid = meta.flags(f"jointValid{side.title()}", 21)
+        valid_pose = f"poseValid{side.title()}"
         name = f"{side}HandJoints3D"
         if name in meta.values and meta.values[name] is None:
             return unannotated(), None
@@ -184,7 +185,8 @@ class H2O3D(ListedReader):
         if not valid.any() or np.ptp(joints[valid], axis=0).max() == 0:
             return unannotated(), None
         record = hand_record(joints_to_ours(joints), valid[frames.HO3D], K)
-        if self.hand_models is None or not meta.flags(f"poseValid{side.title()}", 48).all():
+        posed = meta.values.get(f"{side}HandPose") is not None
+        if self.hand_models is None or not posed or not meta.flags(valid_pose, 48).all():
             return record, None
         model = self.hand_models[side == "left"]
         pose, trans = meta.array(f"{side}HandPose", 48), meta.array(f"{side}HandTrans", 3)
@@ -193,7 +195,8 @@ class H2O3D(ListedReader):
 
     def attributes(self) -> dict[str, Any]:
         told = self.masks.palette.told() if self.masks else "none"
-        known = {"left_shape": self.left_shape} if self.hand_models else {}
+        learnt = self.split == "train" and self.hand_models is not None
+        known = {"left_shape": self.left_shape} if learnt else {}
         return {
             **super().attributes(),
             **known,

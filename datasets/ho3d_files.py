@@ -139,8 +139,14 @@ class Truth:
     def find(cls, folder: Path, lines: int) -> "Truth | None":
         """None where neither file is there. Raises DataError for other files than the list's."""
         names = ("evaluation_xyz.json", "evaluation_verts.json")
-        if not any((folder / name).is_file() for name in names):
+        lost = [name for name in names if not (folder / name).is_file()]
+        if lost == list(names):
             return None
+        if lost:
+            raise DataError(
+                f"{folder / lost[0]} is missing: the truth of evaluation is two files, put both "
+                "there or neither (docs/datasets/ho3d.md)"
+            )
         truth = cls(*read_truth(folder))
         for found, points in ((truth.joints, 21), (truth.verts, 778)):
             if (len(found), found.points_a_sample) != (lines, points):

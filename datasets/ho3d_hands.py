@@ -1,5 +1,6 @@
 """Hands and objects of HO-3D and H2O-3D: OpenGL and MANO's joint order -> OpenCV and ours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from handbench import frames
 from handbench.datasets import ycb
 from handbench.datasets.ho3d_files import SIZE
 from handbench.datasets.jpeg import Skip
+from handbench.datasets.reach import cut_to_reach, hand_reach
 from handbench.hand import Hand
 from handbench.records import HandRecord, Mesh, ObjectRecord
 from handbench.rigid import move_hand
@@ -114,9 +116,18 @@ def object_record(name: str, rotation: NDArray, trans: NDArray) -> ObjectRecord:
     return ObjectRecord(name, T)
 
 
-def object_mesh(record: ObjectRecord, models: Path) -> Mesh | None:
-    """The object's mesh in the camera frame, None without its model."""
+def object_mesh(
+    record: ObjectRecord, models: Path, K: NDArray, hands: Sequence[Mesh] = ()
+) -> Mesh | None:
+    """The object's mesh in the camera frame, None without its model.
+
+    hands: with them only what may hide them, where nothing else is asked of the object.
+    """
     model = ycb.load_model(ycb.model_path(models, record.name))
     if model is None:
         return None
+    if hands:
+        reach = hand_reach([hand.verts_m for hand in hands], K)
+        verts_m, faces = cut_to_reach(*model, record.T_camera, K, reach)
+        return Mesh(verts_m, faces, "object")
     return Mesh(frames.to_camera(model[0], record.T_camera), model[1], "object")

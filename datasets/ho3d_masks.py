@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from handbench.datasets import dexycb_hands
 from handbench.datasets.dexycb_files import HAND
 from handbench.datasets.ho3d_files import SIZE
-from handbench.datasets.jpeg import Skip
+from handbench.datasets.jpeg import Skip, jpeg_size
+from handbench.datasets.png import png_size
 from handbench.errors import DataError
 
 BACKGROUND, RIGHT, LEFT, OBJECT, ANY_HAND = range(5)  # of a segmentation as prepared
@@ -107,7 +108,12 @@ class Masks:
 
 def read_colours(path: Path) -> NDArray[np.uint8]:
     """Which of COLOURS each pixel of a mask has (h,w). Raises Skip for what is no mask."""
-    image = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", np.uint8), cv2.IMREAD_COLOR)
+    data = path.read_bytes()
+    try:
+        png_size(data) if path.suffix == ".png" else jpeg_size(data)
+    except DataError as error:
+        raise Skip(f"mask cannot be decoded ({error})") from None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise Skip("mask cannot be decoded")
     height, width = image.shape[:2]

@@ -57,7 +57,8 @@ class ListedReader:
             )
         self.listed = read_list(self.raw / f"{split}.txt")
         self.models = self._folder("models", models) or self.raw / "models"
-        self.masks_folder = None if masks == "none" else self._masks(masks)
+        self.without_masks = masks == "none"
+        self.masks_folder = None if self.without_masks else self._masks(masks)
         self.hand_models = self._load_models()
         self.skipped: Counter[str] = Counter()
         self.counts: dict[str, Any] = {}
@@ -169,6 +170,11 @@ class ListedReader:
                 f"{here}: no object models in {self.models}: occlusion labels only where there "
                 f"are masks; -o models=DIR names the folder of YCB models ({page(self.name)})"
             )
+        if self.split == "train" and self.masks_folder is None and not self.without_masks:
+            say(
+                f"{here}: no masks (SEQ/{self.masks_name}) found: occlusion is known from meshes "
+                f"alone; {page(self.name)} says where masks lie, -o masks=none that there are none"
+            )
 
     def frames(self, plan: SequencePlan) -> Iterator[Frame]:
         """The frames of one sequence; what cannot be used is skipped and counted."""
@@ -195,7 +201,9 @@ class ListedReader:
             meta.text("objName"), meta.array("objRot", 3), meta.array("objTrans", 3)
         )
         found = self.content(meta, plan.name, number, int(plan.key["lines"][i]))
-        hidden = object_mesh(thing, self.models)
+        # no segmentation is drawn where there is an official one
+        asked = () if found["segmentation"] is None else found["meshes"]
+        hidden = object_mesh(thing, self.models, found["K"], asked)
         hands = sum(found[side] is not None for side in ("right", "left"))
         # with a mesh missing, what it hides would count as seen, unless a mask knows better
         whole = len(found["meshes"]) == hands and hidden is not None

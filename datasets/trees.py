@@ -30,8 +30,14 @@ def recognise(root: Path) -> str | None:
     """The data set whose official tree root is, by a few names of its files; None if unknown."""
     for name, (patterns, _) in MARKS.items():
         if any(next(root.glob(pattern), None) for pattern in patterns):
-            return name
+            return "h2o3d" if name == "ho3d_v3" and _has_two_hands(root) else name
     return None
+
+
+def _has_two_hands(root: Path) -> bool:
+    """Whether annotations are H2O-3D's, which without its masks looks like HO-3D v3."""
+    meta = next(root.glob("*/*/meta/*.pkl"), None)
+    return meta is not None and b"rightHandJoints3D" in meta.read_bytes()
 
 
 def page(name: str) -> str:

@@ -134,6 +134,11 @@ def test_a_calibration_read_backwards_is_noticed(prepared, tree, capsys):
     reader.plan()
     assert reader.summary(columns)["cameras_differ_mm"] > 100
     assert "T_world_camera cannot be trusted" in capsys.readouterr().err
+    # moments that one camera alone sees tell nothing, neither that it is right
+    rows = columns["camera"] == 0
+    assert "cameras_differ_mm" not in reader.summary({k: v[rows] for k, v in columns.items()})
+    rows[np.flatnonzero(~rows)[0]] = True
+    assert reader.summary({k: v[rows] for k, v in columns.items()})["cameras_differ_mm"] > 100
 
 
 def test_prepared_labels_are_those_of_the_true_scene(prepared):

@@ -12,6 +12,7 @@ from handbench.datasets.dexycb import DexYCB
 from handbench.datasets.dexycb_files import read_labels, read_meta
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError, HandbenchError, UnknownName
+from handbench.store import decode
 
 SUBJECT = "20200928-subject-07"
 FIRST, MASTER = "836212060125", "840412060917"  # the cameras that are there
@@ -130,6 +131,20 @@ def test_an_object_that_was_not_seen_is_none(tree):
     frame = read(tree)[1]
     assert frame.object is None
     assert [mesh.kind for mesh in frame.scene.meshes] == ["right"]
+
+
+def test_a_pose_of_zeros_is_none_and_values_of_no_object_are_void(tree):
+    """Fields of a missing hand should be missing together; seg knows 0, 1 to 21 and 255."""
+    path = first_labels(tree)
+    with np.load(path) as archive:
+        seg = archive["seg"].copy()
+    seg[:7] = 99
+    edit_labels(path, pose_m=np.zeros((1, 51), np.float32), seg=seg)
+    frame = read(tree)[1]
+    assert frame.right.present == 1 and np.isfinite(frame.right.joints_m).all()
+    assert frame.right.mano_valid == 0 and frame.right.mano_pose is None and frame.scene is None
+    codes = decode(frame.segmentation, -1)
+    assert (codes[:7] == 255).all() and not (codes[7:] == 255).any()
 
 
 def remove(name: str):

@@ -249,6 +249,22 @@ def test_a_hand_alone_is_kept(tree):
     assert at.scene is None
 
 
+def test_a_hand_without_a_pose_keeps_its_joints(tree):
+    edit(tree / META, leftHandPose=None, leftHandTrans=None)
+    at = {(f.sequence, f.frame_number): f for f in read(tree)[0]}["SMB2", 1]
+    assert (at.left.present, at.left.mano_valid, at.right.mano_valid) == (1, 0, 1)
+
+
+def test_without_masks_it_is_still_no_ho3d(tree, capsys):
+    for folder in tree.glob("*/*/segr"):
+        shutil.rmtree(folder)
+    found, _ = read(tree)
+    assert len(found) == 8 and found[0].segmentation is None
+    assert "no masks (SEQ/segr) found" in capsys.readouterr().err
+    with pytest.raises(DataError, match="holds H2O-3D, not ho3d_v3"):
+        HO3Dv3("train", tree)
+
+
 def test_partial_and_foreign_trees(tree, tmp_path):
     shutil.rmtree(tree / "train/GCB0/rgb")
     (tree / "train/GCB1/rgb/x.jpg").write_bytes(b"an extra file")

@@ -152,7 +152,10 @@ def test_exchanged_colours_of_masks_are_found_by_the_joints(tmp_path, monkeypatc
 
 EVALUATION: list[tuple[Callable[[Path], object], str]] = [
     (lambda t: cut(t / "evaluation_xyz.json"), r"evaluation_xyz\.json: is cut short"),
-    (lambda t: (t / "evaluation_verts.json").unlink(), r"evaluation_verts\.json does not exist"),
+    (
+        lambda t: (t / "evaluation_verts.json").unlink(),
+        r"evaluation_verts\.json is missing",
+    ),
     (
         lambda t: (t / "evaluation_xyz.json").write_text("[[[0,0,0]]]"),
         r"holds 1 x 1 points; evaluation\.txt asks for 9 x 21",

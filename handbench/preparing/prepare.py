@@ -163,6 +163,10 @@ def _locked(folder: Path, alone: bool) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise DataError(f"cannot make the folder {folder}: a file stands in its way") from None
+    except OSError as error:
+        raise DataError(
+            f"cannot make the folder {folder} ({error.strerror}): --out DIR names another place"
+        ) from None
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -246,7 +250,9 @@ def _write_index(job: Job, tasks: Sequence[Task], advice: str) -> None:
         with reading(path, advice) as file:
             skipped.update(json.loads(file.attrs["skipped"]))
     if not len(index.part):
-        reasons = ", ".join(f"{reason} {count}" for reason, count in skipped.items())
+        for path in index.parts:  # else the same command would not look at mended files
+            path.unlink()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise DataError(
             f"{job.folder}: no frame could be used ({reasons or 'the reader gave none'})"
         )
