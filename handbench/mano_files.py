@@ -35,7 +35,7 @@ def find_mano(side: str) -> Path | None:
     there = "is no folder" if not folder.is_dir() else f"holds no {FILES[side]}"
     raise DataError(
         f"HANDBENCH_MANO is {folder}, which {there}: "
-        "point it at MANO's models folder, or unset it to use the open hand"
+        "point it at MANO's models folder, or unset it to do without MANO"
     )
 
 

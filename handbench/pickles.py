@@ -43,7 +43,9 @@ def parse_pickle(content: bytes, where: str, allow_chumpy: bool = False) -> Any:
     except DataError:
         raise
     except (EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{where} is not a readable pickle ({error}): was it cut short?") from error
+        raise DataError(
+            f"{where} is not a readable pickle ({error}): was it cut short? Fetch it again"
+        ) from error
     except Exception as error:  # a hostile program of opcodes can fail in any way
         what = f"{type(error).__name__}: {error}"
         raise DataError(f"{where} is not a sound pickle ({what}): fetch it again") from error
