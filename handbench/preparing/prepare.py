@@ -207,8 +207,8 @@ def _resume(
         if found.get("plan") != job.attributes["plan"]:
             raise DataError(
                 f"{job.folder} was prepared otherwise ({_difference(found, job.attributes)}): "
-                "--force makes it anew, --force labels all but its pictures, --out DIR puts this one "
-                "elsewhere"
+                "--force makes it anew, --force labels all but its pictures; "
+                "--out DIR puts this one elsewhere"
             )
     return [task for task in tasks if not (job.folder / task.name).exists()]
 
