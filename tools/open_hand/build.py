@@ -26,7 +26,7 @@ from template import build_template
 BUNDLED = Path(__file__).parents[2] / "handbench/assets/open_hand.npz"
 
 
-def report(arrays: dict) -> None:
+def report(arrays: dict[str, np.ndarray]) -> None:
     """Print the largest difference of each array from the bundled file's."""
     with np.load(BUNDLED, allow_pickle=False) as bundled:
         for name, array in arrays.items():
@@ -41,6 +41,7 @@ def report(arrays: dict) -> None:
 
 
 def main() -> None:
+    """Build the file and say how far it is from the bundled one."""
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
     hands = sample_hands(source)
     template = build_template(hands)

@@ -5,23 +5,41 @@ have quotas below which they lose no vertex.
 """
 
 import heapq
+from collections.abc import Sequence
 
 import numpy as np
 
 
-def quadric(normal, point, factor):
+def quadric(normal: np.ndarray, point: np.ndarray, factor: float) -> np.ndarray:
+    """(4, 4): the squared distance to the plane through point, times factor."""
     plane = np.append(normal, -normal @ point)
     return factor * np.outer(plane, plane)
 
 
-def normal_and_area(a, b, c):
+def normal_and_area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, float]:
+    """Unit normal (3,) and area of the triangle a, b, c."""
     cross = np.cross(b - a, c - a)
     length = np.linalg.norm(cross)
     return cross / max(length, 1e-18), length / 2
 
 
 class Decimation:
-    def __init__(self, verts, faces, weights, density, part, quota, boundary) -> None:
+    """A mesh that loses its cheapest edge again and again.
+
+    verts (V, 3), faces (F, 3), skinning weights (V, 16), wanted density (V,), part (V,); quota:
+    vertices that each part keeps; boundary: vertices that the open edge keeps.
+    """
+
+    def __init__(
+        self,
+        verts: np.ndarray,
+        faces: np.ndarray,
+        weights: np.ndarray,
+        density: np.ndarray,
+        part: np.ndarray,
+        quota: Sequence[int],
+        boundary: int,
+    ) -> None:
         self.verts, self.weights, self.density = verts.copy(), weights.copy(), density.copy()
         self.part, self.quota, self.boundary = part.copy(), np.asarray(quota), boundary
         self.part_count = np.bincount(part, minlength=len(self.quota))
@@ -51,10 +69,11 @@ class Decimation:
         for a, b in edges:
             self.push(a, b)
 
-    def neighbours(self, v):
+    def neighbours(self, v: int) -> set[int]:
+        """Vertices that share a face with v."""
         return {u for i in self.around[v] for u in self.faces[i]} - {v}
 
-    def placement(self, a, b):
+    def placement(self, a: int, b: int) -> tuple[float, np.ndarray]:
         """Cost and place of the vertex that edge a, b would collapse to."""
         q, pa, pb = self.quadrics[a] + self.quadrics[b], self.verts[a], self.verts[b]
         middle, length2 = (pa + pb) / 2, (pa - pb) @ (pa - pb)
@@ -72,14 +91,16 @@ class Decimation:
         cost = max(costs[best], 0) + 2e-3 * length2**2 * (1 + 200 * difference)
         return cost * (self.density[a] + self.density[b]) / 2, places[best]
 
-    def push(self, a, b):
+    def push(self, a: int, b: int) -> None:
+        """Put edge a, b among those to collapse, unless that would close the boundary."""
         a, b = min(a, b), max(a, b)
         if self.on_edge[a] and self.on_edge[b] and len(self.around[a] & self.around[b]) != 1:
             return
         cost, place = self.placement(a, b)
         heapq.heappush(self.heap, (cost, a, b, self.version[a], self.version[b], tuple(place)))
 
-    def allowed(self, a, b, place):
+    def allowed(self, a: int, b: int, place: np.ndarray) -> bool:
+        """Whether the mesh stays sound, and parts and boundary large enough, without edge a, b."""
         if self.on_edge[a] and self.on_edge[b] and self.on_edge.sum() <= self.boundary:
             return False
         if all(self.part_count[self.part[v]] <= self.quota[self.part[v]] for v in (a, b)):
@@ -101,7 +122,7 @@ class Decimation:
                 return False
         return True
 
-    def collapse(self, a, b, place):
+    def collapse(self, a: int, b: int, place: np.ndarray) -> None:
         """b goes into a."""
         loser = b if self.part_count[self.part[b]] > self.quota[self.part[b]] else a
         self.part_count[self.part[loser]] -= 1
@@ -124,7 +145,7 @@ class Decimation:
             for v in self.neighbours(u):
                 self.push(u, v)
 
-    def run(self, wanted):
+    def run(self, wanted: int) -> tuple[np.ndarray, np.ndarray]:
         """verts (wanted, 3) and faces left."""
         left = len(self.verts)
         while left > wanted:

@@ -38,7 +38,9 @@ class Flat:
     pick: np.ndarray
 
 
-def closest_on_surface(verts, faces, points):
+def closest_on_surface(
+    verts: np.ndarray, faces: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Face (P,) and barycentric coordinates (P, 3) of the surface's nearest place to points."""
     corners = verts[faces]
     _, near = cKDTree(corners.mean(1)).query(points, k=40)
@@ -51,8 +53,11 @@ def closest_on_surface(verts, faces, points):
     return face, trimesh.triangles.points_to_barycentric(corners[face], places)
 
 
-def straighten(template: Template):
-    """Turn the long fingers, by less than 25 degrees, nearly into the plane of the palm."""
+def straighten(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Turn the long fingers, by less than 25 degrees, nearly into the plane of the palm.
+
+    Vertices (V, 3), joints (16, 3) and tips (5, 3).
+    """
     joints, tips = template.joints[:16], template.joints[16:21]
     turns = np.tile(np.eye(3), (16, 1, 1))
     for k, (finger, chain) in enumerate(FINGERS.items()):
@@ -71,6 +76,7 @@ def straighten(template: Template):
 
 
 def flatten_and_decimate(template: Template) -> Flat:
+    """The template as a flat hand, and that with 778 vertices."""
     verts, joints, tips = straighten(template)
     weights = template.weights
     fingers = weights[:, 1:].sum(1)

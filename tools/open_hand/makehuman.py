@@ -3,8 +3,11 @@
 import gzip
 import itertools
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +35,8 @@ LOCAL = {
     "wrist-circ": "hands/measure-wrist-circ",
 }
 
+Targets = dict[tuple[str, ...], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Hands:
@@ -46,7 +51,8 @@ class Hands:
     quads: np.ndarray
 
 
-def read_base(root: Path):
+def read_base(root: Path) -> tuple[np.ndarray, list[list[int]]]:
+    """All vertices (V, 3) in decimetres and the body's quads."""
     verts, quads, group = [], [], None
     for line in (root / "3dobjs/base.obj").read_text().splitlines():
         kind, *words = line.split() or [""]
@@ -59,7 +65,8 @@ def read_base(root: Path):
     return np.array(verts), quads
 
 
-def read_target(path: Path, count: int, keep):
+def read_target(path: Path, count: int, keep: np.ndarray) -> np.ndarray:
+    """Offsets of the vertices keep, out of count, in a target file."""
     offsets = np.zeros((count, 3))
     with gzip.open(path, "rt") as file:
         for line in file:
@@ -69,7 +76,7 @@ def read_target(path: Path, count: int, keep):
     return offsets[keep]
 
 
-def read_targets(root: Path, count: int, keep):
+def read_targets(root: Path, count: int, keep: np.ndarray) -> tuple[Targets, Targets]:
     """Whole-body targets by the traits that switch them on, and the hand's own ones."""
     macro = root / "targets/macrodetails"
     files = {}
@@ -91,7 +98,7 @@ def read_targets(root: Path, count: int, keep):
     return targets, local
 
 
-def hat(value: float, count: int):
+def hat(value: float, count: int) -> np.ndarray:
     """Linear interpolation weights of value on count anchors in 0 to 1."""
     return np.maximum(0, 1 - abs(np.clip(value, 0, 1) * (count - 1) - np.arange(count)))
 
@@ -99,15 +106,25 @@ def hat(value: float, count: int):
 class People:
     """MakeHuman's mixing of targets, restricted to the vertices keep."""
 
-    def __init__(self, verts, root: Path, keep) -> None:
+    def __init__(self, verts: np.ndarray, root: Path, keep: np.ndarray) -> None:
         self.base = verts[keep]
         targets, self.local = read_targets(root, len(verts), keep)
         self.traits = [trait for names in TRAITS.values() for trait in names]
         self.needs = np.array([[trait in key for trait in self.traits] for key in targets])
         self.offsets = np.stack(list(targets.values()))
 
-    def evaluate(self, gender=0.5, age=0.5, muscle=0.5, weight=0.5, height=0.5, prop=0.5,
-                 race=(1, 1, 1), local=()):  # fmt: skip
+    def evaluate(
+        self,
+        gender: float = 0.5,
+        age: float = 0.5,
+        muscle: float = 0.5,
+        weight: float = 0.5,
+        height: float = 0.5,
+        prop: float = 0.5,
+        race: Sequence[float] = (1, 1, 1),
+        local: Mapping[str, float] = MappingProxyType({}),
+    ) -> np.ndarray:
+        """Vertices (V, 3) in metres of a person by MakeHuman's sliders, 0 to 1; local: -1 to 1."""
         amount = dict(zip(TRAITS["race"], np.array(race) / sum(race)))
         amount |= zip(TRAITS["gender"], hat(1 - gender, 2))
         for name, value in (("age", age), ("muscle", muscle), ("weight", weight)):
@@ -120,15 +137,15 @@ class People:
         values = np.array([amount[trait] for trait in self.traits])
         factors = np.where(self.needs, values[None], 1).prod(1)
         verts = self.base + np.tensordot(factors, self.offsets, 1)
-        for name, value in dict(local).items():
+        for name, value in local.items():
             verts = verts + abs(value) * self.local[name, "incr" if value > 0 else "decr"]
         return verts * 0.1  # decimetres
 
 
-def random_person(rng) -> dict:
+def random_person(rng: np.random.Generator) -> dict[str, Any]:
     """Adults mostly, one in ten a child; all traits around the average."""
 
-    def around(spread):
+    def around(spread: float) -> float:
         return float(np.clip(rng.normal(0.5, spread), 0, 1))
 
     ages = [rng.uniform(0.2, 0.5), rng.uniform(0.45, 0.6), rng.uniform(0.5, 1.0)]
@@ -151,6 +168,7 @@ def random_person(rng) -> dict:
 
 
 def sample_hands(root: Path) -> Hands:
+    """The hands of the average person and of PEOPLE random ones, by a fixed seed."""
     verts, quads = read_base(root)
     rig = json.loads((root / "rigs/standard/weights.game_engine.json").read_text())["weights"]
     weights = np.zeros((len(verts), 17))

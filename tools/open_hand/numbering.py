@@ -23,7 +23,7 @@ PRIOR = 20000
 LICENCE = "CC0-1.0 (derived from MakeHuman/MPFB2 base mesh, targets and game_engine rig, all CC0)"
 
 
-def find_tips(verts, weights, joints):
+def find_tips(verts: np.ndarray, weights: np.ndarray, joints: np.ndarray) -> dict[str, int]:
     """The vertex of each finger that reaches furthest along its last bone."""
     tips = {}
     for finger, (_, _, distal) in FINGERS.items():
@@ -33,7 +33,7 @@ def find_tips(verts, weights, joints):
     return tips
 
 
-def wrist_loop(verts, faces):
+def wrist_loop(verts: np.ndarray, faces: np.ndarray) -> list[int]:
     """The open edge, in the order of an outward cap, from the thumb's side on."""
     edges = {(f[k], f[(k + 1) % 3]) for f in faces.tolist() for k in range(3)}
     following = {a: b for a, b in edges if (b, a) not in edges}
@@ -45,7 +45,9 @@ def wrist_loop(verts, faces):
     return loop[start:] + loop[:start]
 
 
-def number(verts, faces, part, tips):
+def number(
+    verts: np.ndarray, faces: np.ndarray, part: np.ndarray, tips: dict[str, int]
+) -> np.ndarray:
     """Old index (778,) of each new number."""
     fixed = dict(zip(WRIST_LOOP, wrist_loop(verts, faces)))
     for finger, numbers in TIP_NUMBERS.items():
@@ -63,7 +65,8 @@ def number(verts, faces, part, tips):
     return old
 
 
-def face_parts(parts):
+def face_parts(parts: np.ndarray) -> np.ndarray:
+    """(F,): the part of most of a face's corners (F, 3), of the second where all differ."""
     first = (parts[:, 0] == parts[:, 1]) | (parts[:, 0] == parts[:, 2])
     return np.where(first, parts[:, 0], parts[:, 1]).astype(np.int8)
 

@@ -14,7 +14,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def joint_limits():
+def joint_limits() -> np.ndarray:
     """(16, 3, 2) degrees of flexion, abduction, twist; general anatomy, not fitted to data."""
     limits = np.zeros((16, 3, 2))
     for finger, (a, b, c) in FINGERS.items():
@@ -29,7 +29,7 @@ def joint_limits():
     return limits
 
 
-def sample_angles(rng, limits):
+def sample_angles(rng: np.random.Generator, limits: np.ndarray) -> np.ndarray:
     """(16, 3) degrees of one of nine kinds of grasp; closed fingers spread less."""
     kind = rng.choice(list(KINDS), p=[share for share, _ in KINDS.values()])
     angles, grip = np.zeros((16, 3)), rng.uniform(0, 1)
@@ -65,7 +65,7 @@ def sample_angles(rng, limits):
     return np.clip(angles, limits[..., 0], limits[..., 1])
 
 
-def to_axis_angle(angles, axes):
+def to_axis_angle(angles: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """(…, 45) of angles (…, 16, 3) degrees: twist, then flexion, then abduction."""
     turns = rodrigues(np.radians(angles[..., 1:, :, None]) * axes[1:])
     matrices = turns[..., 1, :, :] @ turns[..., 0, :, :] @ turns[..., 2, :, :]
@@ -73,7 +73,9 @@ def to_axis_angle(angles, axes):
     return vectors.reshape(*angles.shape[:-2], 45)
 
 
-def dual_quaternion_skin(verts, weights, transforms):
+def dual_quaternion_skin(
+    verts: np.ndarray, weights: np.ndarray, transforms: np.ndarray
+) -> np.ndarray:
     """Skinning that keeps volume at bends (Kavan et al. 2007)."""
     q = Rotation.from_matrix(transforms[:, :3, :3]).as_quat()[:, [3, 0, 1, 2]]
     q *= np.where(q @ q[0] < 0, -1, 1)[:, None]
@@ -92,7 +94,13 @@ def dual_quaternion_skin(verts, weights, transforms):
     return turned + 2 * (shift + np.cross(real[:, 1:], dual[:, 1:]))
 
 
-def fit_posedirs(verts, joints, weights, poses, ridge=2.0):
+def fit_posedirs(
+    verts: np.ndarray,
+    joints: np.ndarray,
+    weights: np.ndarray,
+    poses: np.ndarray,
+    ridge: float = 2.0,
+) -> np.ndarray:
     """(778, 3, 135): offsets, linear in nearby joints' R - I, towards dual quaternions."""
     excess, offsets = np.zeros((len(poses), 135)), np.zeros((len(poses), 778, 3))
     for k, pose in enumerate(poses):

@@ -15,12 +15,14 @@ LENGTH = 0.184  # wrist to middle tip, metres
 
 @dataclass(frozen=True)
 class ShapeSpace:
+    """The mean hand and ten ways in which hands differ from it, in metres."""
+
     template: np.ndarray  # (778, 3)
     shapedirs: np.ndarray  # (778, 3, 10), unit variance
     regressor: np.ndarray  # (16, 778)
 
 
-def fit_regressor(verts, weights, joints):
+def fit_regressor(verts: np.ndarray, weights: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """Convex weights (16, V) of at most 40 vertices near each joint that give its place."""
     out = np.zeros((16, len(verts)))
     for j in range(16):
@@ -35,7 +37,8 @@ def fit_regressor(verts, weights, joints):
     return out
 
 
-def bone_directions(joints, tips):
+def bone_directions(joints: np.ndarray, tips: np.ndarray) -> np.ndarray:
+    """(16, 3): the unit vector from each joint to the next of its finger; 0 at the wrist."""
     out = np.zeros((16, 3))
     for k, chain in enumerate(FINGERS.values()):
         places = [*joints[list(chain)], tips[k]]
@@ -44,7 +47,14 @@ def bone_directions(joints, tips):
     return out
 
 
-def lay_flat(verts, template: Template, regressor, tips, wanted, palm):
+def lay_flat(
+    verts: np.ndarray,
+    template: Template,
+    regressor: np.ndarray,
+    tips: list[int],
+    wanted: np.ndarray,
+    palm: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """One person's cut hand on the template's palm with its bones along wanted (16, 3)."""
     a, b = verts[palm] - verts[palm].mean(0), template.verts[palm] - template.verts[palm].mean(0)
     u, _, vt = np.linalg.svd(a.T @ b)
@@ -60,12 +70,19 @@ def lay_flat(verts, template: Template, regressor, tips, wanted, palm):
     return skin(verts, joints, template.weights, turns), world_transforms(turns, joints)[:, :3, 3]
 
 
-def hand_length(verts, joints, tips):
+def hand_length(verts: np.ndarray, joints: np.ndarray, tips: list[int]) -> float:
+    """From the wrist along the middle finger to its tip, in metres."""
     chain = [*joints[[0, 4, 5, 6]], verts[tips[1]]]
-    return sum(np.linalg.norm(b - a) for a, b in zip(chain, chain[1:]))
+    return sum(float(np.linalg.norm(b - a)) for a, b in zip(chain, chain[1:]))
 
 
-def vary_bones(verts, joints, weights, wanted, rng):
+def vary_bones(
+    verts: np.ndarray,
+    joints: np.ndarray,
+    weights: np.ndarray,
+    wanted: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
     """Random length and thickness of the palm and each finger, on top of the person's own."""
     scale = np.zeros((16, 3, 3))
     scale[0] = np.diag(1 + rng.normal(0, [0.025, 0.04, 0.03]))
@@ -86,6 +103,7 @@ def vary_bones(verts, joints, weights, wanted, rng):
 
 
 def build_shape_space(hands: Hands, template: Template, flat: Flat) -> ShapeSpace:
+    """Principal components of all people's hands, laid flat and scaled about the template."""
     regressor = fit_regressor(template.verts, template.weights, template.joints[:16])
     places = template.joints[16:21]
     tips = [int(np.argmin(np.linalg.norm(template.verts - place, axis=1))) for place in places]

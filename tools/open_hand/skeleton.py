@@ -14,20 +14,21 @@ FINGERS = {
 JOINT_PART = np.array([0, 2, 2, 2, 3, 3, 3, 5, 5, 5, 4, 4, 4, 1, 1, 1])  # 0 palm, 1 thumb …
 
 
-def rodrigues(vectors):
+def rodrigues(vectors: np.ndarray) -> np.ndarray:
+    """Rotation matrices (…, 3, 3) of axis-angle vectors (…, 3)."""
     vectors = np.asarray(vectors, float)
     flat = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix()
     return flat.reshape(*vectors.shape, 3)
 
 
-def rotation_between(a, b, share=1.0):
+def rotation_between(a: np.ndarray, b: np.ndarray, share: float = 1.0) -> np.ndarray:
     """The rotation (3, 3) turning direction a by a share of its angle to direction b."""
     cross = np.cross(a, b)
     sine = np.linalg.norm(cross)
     return rodrigues(cross / max(sine, 1e-9) * np.arctan2(sine, a @ b) * share)
 
 
-def world_transforms(turns, joints):
+def world_transforms(turns: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """(16, 4, 4) of turns (16, 3, 3) relative to the parent about rest joints (16, 3)."""
     world = np.zeros((16, 4, 4))
     for j in range(16):
@@ -38,19 +39,22 @@ def world_transforms(turns, joints):
     return world
 
 
-def moves(turns, joints):
+def moves(turns: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """Transforms (16, 4, 4) that carry rest points along."""
     out = world_transforms(turns, joints)
     out[:, :3, 3] -= np.einsum("jab,jb->ja", out[:, :3, :3], joints)
     return out
 
 
-def skin(verts, joints, weights, turns):
+def skin(
+    verts: np.ndarray, joints: np.ndarray, weights: np.ndarray, turns: np.ndarray
+) -> np.ndarray:
+    """Vertices (V, 3) by linear blend skinning with turns relative to the parent."""
     blended = np.einsum("vj,jab->vab", weights, moves(turns, joints))
     return np.einsum("vab,vb->va", blended[:, :3, :3], verts) + blended[:, :3, 3]
 
 
-def relative(world_turns):
+def relative(world_turns: np.ndarray) -> np.ndarray:
     """Turns relative to the parent of turns (16, 3, 3) in the world; the wrist's is none."""
     out = np.tile(np.eye(3), (16, 1, 1))
     for j in range(1, 16):
@@ -58,8 +62,9 @@ def relative(world_turns):
     return out
 
 
-def prune(weights):
+def prune(weights: np.ndarray) -> np.ndarray:
     """At most four influences a vertex, none under 1 %, summing to 1."""
+    weights = weights.copy()
     order = np.argsort(-weights, 1)
     weights[np.arange(len(weights))[:, None], order[:, 4:]] = 0
     weights[weights < 0.01] = 0
@@ -67,11 +72,12 @@ def prune(weights):
     return weights
 
 
-def unit(vector):
+def unit(vector: np.ndarray) -> np.ndarray:
+    """The vector (3,) at length 1."""
     return vector / np.linalg.norm(vector)
 
 
-def anatomical_axes(joints, tips):
+def anatomical_axes(joints: np.ndarray, tips: np.ndarray) -> np.ndarray:
     """(16, 3, 3): flexion closes the finger, abduction is towards the thumb, then twist.
 
     Long fingers flex about the axis across the bone and the palm's normal, the thumb about

@@ -29,13 +29,14 @@ class Template:
     axes: np.ndarray
 
 
-def canonical_axes(joints):
+def canonical_axes(joints: np.ndarray) -> np.ndarray:
+    """(3, 3): rows are MANO's axes as seen from a hand with these joints."""
     along = unit(joints[4] - joints[0])
     normal = unit(np.cross(along, joints[1] - joints[7]))
     return np.stack([-along, normal, np.cross(normal, along)])
 
 
-def triangulate(verts, quads):
+def triangulate(verts: np.ndarray, quads: np.ndarray) -> np.ndarray:
     """Each quad split along its shorter diagonal."""
     ac = np.linalg.norm(verts[quads[:, 0]] - verts[quads[:, 2]], axis=1)
     bd = np.linalg.norm(verts[quads[:, 1]] - verts[quads[:, 3]], axis=1)
@@ -44,7 +45,7 @@ def triangulate(verts, quads):
     return np.concatenate([first, np.where(short, quads[:, [0, 2, 3]], quads[:, [1, 2, 3]])])
 
 
-def move_knuckles(mesh, joints):
+def move_knuckles(mesh: trimesh.Trimesh, joints: np.ndarray) -> np.ndarray:
     """MakeHuman's knuckles sit at the web: move them 38 % of a phalanx back, to 42 % depth."""
     out = joints.copy()
     for j in KNUCKLES:
@@ -55,7 +56,7 @@ def move_knuckles(mesh, joints):
     return out
 
 
-def cut_wrist(verts, triangles):
+def cut_wrist(verts: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix]:
     """Faces before the plane x = CUT and the sparse map to the vertices they use."""
     count, ids, rows = len(verts), {}, []
 
@@ -96,7 +97,8 @@ def cut_wrist(verts, triangles):
     return np.searchsorted(used, faces), cut.tocsr()[used]
 
 
-def cotangent_laplacian(verts, faces):
+def cotangent_laplacian(verts: np.ndarray, faces: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray]:
+    """The Laplacian (V, V) by cotangents, bounded, and each vertex's area (V,)."""
     rows, columns, values = [], [], []
     area = np.zeros(len(verts))
     for k in range(3):
@@ -113,19 +115,22 @@ def cotangent_laplacian(verts, faces):
     return sp.diags(np.asarray(matrix.sum(1)).ravel()) - matrix, area
 
 
-def distance_to_bone(points, a, b):
+def distance_to_bone(points: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distance (P,) of points (P, 3) from the segment a, b."""
     share = np.clip(((points - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
     return np.linalg.norm(points - (a + share[:, None] * (b - a)), axis=1)
 
 
-def split_palm(verts, faces, joints, weights):
+def split_palm(
+    verts: np.ndarray, faces: np.ndarray, joints: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Palm and finger shares by bone heat (Baran and Popovic 2007); phalanges keep their ratios.
 
     The thumb keeps MakeHuman's weights.
     """
     laplacian, area = cotangent_laplacian(verts, faces)
 
-    def nearest(pairs):
+    def nearest(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         return np.min([distance_to_bone(verts, a, b) for a, b in pairs], 0)
 
     J = joints
@@ -153,6 +158,7 @@ def split_palm(verts, faces, joints, weights):
 
 
 def build_template(hands: Hands) -> Template:
+    """The average person's hand in MANO's frame, cut and weighted anew."""
     axes = canonical_axes(hands.joints[0])
     verts = (hands.verts[0] - hands.joints[0][0]) @ axes.T + WRIST
     joints = (hands.joints[0] - hands.joints[0][0]) @ axes.T + WRIST
