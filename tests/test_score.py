@@ -19,7 +19,7 @@ from handbench.scoring.metrics import METRICS
 from handbench.scoring.score import score
 from handbench.scoring.truth import of_split
 from handbench.showing import plots, tables
-from handbench.showing.compare import differences
+from handbench.showing.compare import differences, lines
 from handbench.showing.formats import FORMATS
 from handbench.store import open_split
 
@@ -205,19 +205,19 @@ def test_tables_and_figures_of_two_results(truth, tmp_path):
         if path.name != "tables.tex" and path.suffix == ".tex":
             check_fragment(path.read_text())
     check_document((tmp_path / "tables.tex").read_text())
-    with open(tmp_path / "small_test_comparison.csv", newline="") as file:
+    with open(tmp_path / "small_test_unknown_comparison.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["method"] for row in rows] == ["near_&_50%", "far"]
     assert float(rows[0]["mpjpe_mm"]) == results[0].metrics["mpjpe_mm"].value
-    latex = (tmp_path / "small_test_comparison.tex").read_text()
+    latex = (tmp_path / "small_test_unknown_comparison.tex").read_text()
     assert r"near\_\&\_50\%" in latex
     assert latex.count(r"\textbf{") == latex.count(r"\underline{") > 0
-    assert "<b>" in (tmp_path / "small_test_comparison.html").read_text()
+    assert "<b>" in (tmp_path / "small_test_unknown_comparison.html").read_text()
     for path in plots.all_of(results, tmp_path / "plots"):
         assert path.stat().st_size > 200
-    again = (tmp_path / "plots" / "small_test_pck.pdf").read_bytes()
+    again = (tmp_path / "plots" / "small_test_unknown_pck.pdf").read_bytes()
     plots.all_of(results, tmp_path / "plots")
-    assert (tmp_path / "plots" / "small_test_pck.pdf").read_bytes() == again
+    assert (tmp_path / "plots" / "small_test_unknown_pck.pdf").read_bytes() == again
 
 
 def test_unequal_protocols_do_not_meet_unless_footnoted(truth):
@@ -231,11 +231,18 @@ def test_unequal_protocols_do_not_meet_unless_footnoted(truth):
 
 
 def test_compare_finds_the_better_one(truth):
-    near = score(from_truth(truth, 0.005), truth, get("handbench"))
-    far = score(from_truth(truth, 0.02, seed=1), truth, get("handbench"))
+    near = score(from_truth(truth, 0.005, method="near"), truth, get("handbench"))
+    far = score(from_truth(truth, 0.02, seed=1, method="far"), truth, get("handbench"))
     rows = {row["metric"]: row for row in differences(near, far) if row["level"] == "all"}
     assert rows["mpjpe_mm"]["value"] < -10
     assert rows["mpjpe_mm"]["low"] is None or rows["mpjpe_mm"]["high"] < 0
+    row = {"metric": "mpjpe_mm", "level": "all", "value": -2.0, "low": -3.0, "high": -1.0}
+    row |= {"p": 0.01, "p_holm": 0.02, "n": 9, "clusters": 4}
+    area = {**row, "metric": "auc50_joints", "value": -0.1}
+    even = {**row, "p_holm": 0.2}
+    told = lines([row, area, even], near, far)
+    verdicts = [line.split("]  ")[1].split(",")[0] for line in told]
+    assert verdicts == ["near better", "far better", "no clear difference"]
 
 
 def test_a_hand_of_which_only_the_wrist_is_known_has_no_joint_error(truth, monkeypatch):
