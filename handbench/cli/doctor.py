@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from handbench.cli import complete
-from handbench.cli.options import only_with
+from handbench.cli.options import only_with, say_written
 
 ALL = "all"
 
@@ -110,7 +110,7 @@ def download(raw: tuple[str, str], given: tuple[str, ...]) -> list[Any]:
 def prepared_split(name: str, data_dir: str | None, folder: Path) -> list[Any]:
     """Checks of a prepared split; its page and contact sheet are written below folder."""
     from handbench.checking.split import CHECKS, check_split
-    from handbench.console import progress, say
+    from handbench.console import progress
     from handbench.showing import checklist
     from handbench.store import open_split
 
@@ -120,8 +120,7 @@ def prepared_split(name: str, data_dir: str | None, folder: Path) -> list[Any]:
         for check in check_split(split):
             found.append(check)
             advance()
-    for path in checklist.write(split, found, folder / name.replace("/", "-")):
-        say(f"wrote {path}")
+    say_written(checklist.write(split, found, folder / name.replace("/", "-")))
     return found
 
 

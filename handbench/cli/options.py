@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
+
+from handbench.console import say
 
 BOXES_HELP = "Box sources at test time, others than the recipe's in boxes-SOURCE."
 
@@ -77,3 +80,12 @@ def only_with(allowed: bool, partner: str, *names: str) -> None:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
         if given and not allowed and option.name in names:
             raise click.UsageError(f"{option.opts[-1]} goes with {partner}")
+
+
+def say_written(paths: Iterable[Path]) -> None:
+    """What was written, a line for all endings of one name: `wrote tables/a.{tex,csv}`."""
+    endings: dict[Path, list[str]] = {}
+    for path in paths:
+        endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
+    for stem, found in endings.items():
+        say(f"wrote {stem}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")

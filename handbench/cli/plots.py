@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from handbench.cli import complete
-from handbench.cli.options import only_with
+from handbench.cli.options import only_with, say_written
 
 
 @click.command()
@@ -67,8 +67,7 @@ def plots(
             from handbench.showing import plots as draw
 
             paths = draw.all_of(group, folder)
-        for path in paths:
-            say(f"wrote {path}")
+        say_written(paths)
 
 
 def _inside(
@@ -105,5 +104,4 @@ def _inside(
         for line in told:
             say(line)
     say(f"{seen.name}, crop of {seen.crop.shape[0]} px")
-    for path in paths:
-        say(f"wrote {path}")
+    say_written(paths)

@@ -3,6 +3,7 @@
 import click
 
 from handbench.cli import complete
+from handbench.cli.options import say_written
 
 
 @click.command()
@@ -66,8 +67,7 @@ def stats(
 
     from handbench.showing import statistics_page as pages
 
-    for path in pages.write(found, turns, Path(out or "results/out/stats"), rule):
-        say(f"wrote {path}")
+    say_written(pages.write(found, turns, Path(out or "results/out/stats"), rule))
     if as_json:
         told = {"splits": [each.as_json() for each in found]}
         turned = [each.as_json() for each in turns]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from handbench.cli import complete
-from handbench.cli.options import only_with
+from handbench.cli.options import only_with, say_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,13 +41,12 @@ def tables(
     """
     from pathlib import Path
 
-    from handbench.console import say
     from handbench.errors import UnknownName
     from handbench.evaluate import collect
     from handbench.showing import tables as make
     from handbench.showing.formats import FORMATS as KNOWN
 
-    names = [name.strip() for name in formats.split(",") if name.strip()]
+    names = [name.strip() for name in formats.split(",")]
     for name in names:
         if name not in KNOWN:
             raise UnknownName("format", name, KNOWN)
@@ -58,12 +57,10 @@ def tables(
         return
     scored = collect(results, added=added)
     found = [table for group in make.grouped(scored) for table in make.all_of(group, mixed)]
-    for path in make.write(found, folder, names):
-        say(f"wrote {path}")
+    say_written(make.write(found, folder, names))
 
 
 def _write_papers(paper: str, results: tuple[str, ...], folder: "Path", names: list[str]) -> None:
-    from handbench.console import say
     from handbench.evaluate import collect
     from handbench.files import runs_dir, write_text
     from handbench.published import paper as papers
@@ -72,8 +69,8 @@ def _write_papers(paper: str, results: tuple[str, ...], folder: "Path", names: l
     # published figures can be shown before anything was run
     scored = collect(results) if results or any(runs_dir().glob("*/*/*/**/result.json")) else []
     found = papers.paper_tables(paper, scored, scored if results else ())
-    for path in make.write(found, folder, names):
-        say(f"wrote {path}")
+    written = make.write(found, folder, names)
     if "latex" in names:
-        write_text(folder / "macros.tex", papers.macros(found))
-        say(f"wrote {folder / 'macros.tex'}")
+        written.append(folder / "macros.tex")
+        write_text(written[-1], papers.macros(found))
+    say_written(written)

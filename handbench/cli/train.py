@@ -22,9 +22,11 @@ from handbench.cli.options import read_shard, torch_options, workers_option
     "--data", default="synthetic", show_default=True, help="Prepared data: NAME, or dexycb/s0."
 )
 @click.option("--preset", help="tiny | paper; default: tiny on synthetic data, else paper.")
-@click.option("--seed", type=int, help="Seed of weights, order and augmentation.  [default: 0]")
-@click.option("--steps", type=int, help="Optimizer steps, instead of the recipe's.")
-@click.option("--batch", type=int, help="Samples a step, of all processes together.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Seed of weights, order and augmentation.  [default: 0]"
+)
+@click.option("--steps", type=click.IntRange(1), help="Optimizer steps, instead of the recipe's.")
+@click.option("--batch", type=click.IntRange(1), help="Samples a step, of all processes together.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "fp16"]),

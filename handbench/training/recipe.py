@@ -1,6 +1,7 @@
 """How one run is trained: a recipe file, `-o key=value` overrides and flags, in one dataclass."""
 
 import inspect
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -160,6 +161,8 @@ def make(
     for name in ("batch", "steps", "epochs", "accumulate"):
         if getattr(recipe, name) < (0 if name == "steps" else 1):
             raise HandbenchError(f"{name} = {getattr(recipe, name)}: give a positive number")
+    if re.search(r"[\s/\\]", recipe.label):  # it becomes part of a folder's name
+        raise HandbenchError(f"--label {recipe.label}: give one without spaces and slashes")
     return recipe
 
 
