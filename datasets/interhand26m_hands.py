@@ -153,9 +153,13 @@ def _models(folder: Path | None) -> dict[str, Hand]:
 
 @lru_cache(maxsize=2)
 def _regressor(folder: Path) -> NDArray:
-    matrix = np.load(folder / REGRESSOR, allow_pickle=False)
+    path = folder / REGRESSOR
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is no numpy file ({error}): fetch it again") from None
     if matrix.shape != (21, 778):
-        raise DataError(f"{folder / REGRESSOR}: expected (21, 778), found {matrix.shape}")
+        raise DataError(f"{path}: expected (21, 778), found {matrix.shape}")
     return matrix
 
 

@@ -89,6 +89,13 @@ def test_without_the_regressor_a_fit_is_judged_by_manos_own_joints(mano, tmp_pat
     assert InterHand26M("test", raw=GOLDEN).attributes()["fit_error_joints"] == "mano"
     # MANO's tip numbers name vertices near the open hand's tips
     assert 0.1 < read(GOLDEN)[0].right.fit_error_mm < 5
+    regressor = tmp_path / "J_regressor_mano_ih26m.npy"
+    regressor.write_bytes((mano / regressor.name).read_bytes()[:60])
+    with pytest.raises(DataError, match=r"ih26m\.npy is no numpy file"):
+        read(GOLDEN)
+    np.save(regressor, np.zeros((778, 21)))
+    with pytest.raises(DataError, match=r"expected \(21, 778\), found \(778, 21\)"):
+        read(GOLDEN)
 
 
 def test_a_bad_fit_spoils_the_labels_of_both_hands(tree, mano, monkeypatch):

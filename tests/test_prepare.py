@@ -228,7 +228,7 @@ def test_other_options_are_refused_and_force_makes_all_anew(whole, tmp_path):
     prepare(reader(), tmp_path, options={"shape": "round"})
     with pytest.raises(DataError, match="shape round, now square.*--force"):
         prepare(reader(), tmp_path, options={"shape": "square"})
-    with pytest.raises(DataError, match="limit None, now 10"):
+    with pytest.raises(DataError, match="limit default, now 10"):
         prepare(reader(), tmp_path, options={"shape": "round"}, limit=10)
     with pytest.raises(DataError, match="dataset_version"):
         prepare(reader(version="2"), tmp_path, options={"shape": "round"})

@@ -235,7 +235,10 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     before, now = json.loads(found.get("options", "{}")), wanted["options"]
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if changed:
-        return ", ".join(f"{key} {before.get(key)}, now {now.get(key)}" for key in changed)
+        return ", ".join(
+            f"{key} {before.get(key) or 'default'}, now {now.get(key) or 'default'}"
+            for key in changed
+        )
     keys = [key for key in wanted if key in found and _text(found[key]) != _text(wanted[key])]
     return ", ".join(key for key in keys if key != "plan") or "other raw files"
 
