@@ -175,6 +175,10 @@ def test_being_hidden_is_measured_against_the_bare_twin(tmp_path):
     assert len(count) == 2 * 6  # two covered takes, the right hand alone
     assert difference == pytest.approx(4.0 * count)
     assert sorted(set(pair.tolist())) == [0, 1]
+    # a hand that shows half of what its twin shows is not hidden
+    shown = given.per_sample["share_visible"]
+    half = {**given.per_sample, "share_visible": np.where(shown < 0.5, 0.4, 0.8)}
+    assert len(onset.twins(half)[0]) == 0
     table = breakdowns.since_seen([given])
     assert [column.key for column in table.columns] == ["0", "1", "2", "3-4"]
     assert [value(table, 0, key) for key in ("0", "1", "2", "3-4")] == [0.0, 4.0, 8.0, 12.0]

@@ -264,6 +264,17 @@ def test_joints_alone_still_train():
     assert sum(method.losses(method(moved), moved).values()) == 0
 
 
+def test_wanted_heatmaps_are_gaussians_of_one_cell():
+    method = HandOccNet(Hand.open(), **HandOccNet.PRESETS["tiny"])
+    side = method(batch_for(Hand.open(), 64))["heatmaps"].shape[-1]
+    at = torch.full((1, 21, 2), 2.5 / side)  # the middle of cell 2, 2
+    found = method.gaussians(at)[0, 0]
+    assert found.sum() == pytest.approx(1, abs=1e-5)
+    assert found.argmax() == 2 * side + 2
+    assert found[2, 3] / found[2, 2] == pytest.approx(np.exp(-0.5), abs=1e-4)
+    assert found[4, 2] / found[2, 2] == pytest.approx(np.exp(-2), abs=1e-4)
+
+
 def test_import_of_a_released_file(tmp_path):
     torch.manual_seed(0)
     hand = Hand.open()

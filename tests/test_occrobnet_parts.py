@@ -6,7 +6,7 @@ import torch
 
 from handbench.hand import Hand
 from handbench.methods.parts import keypoints
-from handbench.methods.parts.context import local_product
+from handbench.methods.parts.context import TAPS, ContextBlock, local_product
 from handbench.methods.parts.lixels import REACH_M, Lixels, from_parents, through
 from handbench.methods.parts.pose_losses import corner_distance
 from handbench.methods.parts.product_attention import Attention
@@ -47,6 +47,17 @@ def test_local_product_is_its_sum():
             if 0 <= y < 4 and 0 <= x < 5:
                 total += weights[:, channel % 3, tap, row, column] * values[:, channel, y, x]
         assert torch.allclose(ours[:, channel, row, column], total, atol=1e-6)
+
+
+def test_attention_over_the_neighbours_sums_to_one_where_asked():
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 4, 4)
+    for softmax in (False, True):
+        block = ContextBlock(16, softmax)
+        weights = block.attention(x, block.static(x))
+        assert weights.shape == (2, 2, TAPS, 4, 4)
+        whole = torch.allclose(weights.sum(2), torch.ones(2, 2, 4, 4), atol=1e-5)
+        assert whole == softmax and bool((weights >= 0).all()) == softmax
 
 
 def test_points_are_found_told_apart_and_spread():

@@ -120,6 +120,7 @@ def test_a_hand_is_put_where_its_joints_are_seen():
     assert np.ptp(seen, axis=0).max() == pytest.approx(60, rel=0.3)
     np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, [60, 50], atol=12)
     assert placing.camera((400, 300))[0, 0] == 480
+    assert placing.camera((401, 301))[:2, 2].tolist() == [200, 150]  # the middle pixel's centre
 
 
 def test_pictures_get_json_mesh_and_overlay(picture, tmp_path, capsys):
