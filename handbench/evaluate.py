@@ -79,6 +79,8 @@ def evaluate_file(
     given = predictions.read(path)
     shapes = shapes_of(split, given)
     scored = score(given, of_split(split), protocol, on_nan, hashes, shapes)
+    name = predictions.called(path)
+    scored = replace(scored, provenance={"name": name, **scored.provenance})
     scored.write(out)
     return replace(scored, folder=out)
 

@@ -156,6 +156,12 @@ def attributes(path: str | Path) -> dict[str, Any]:
         raise DataError(f"{path} is no readable prediction file ({error})") from error
 
 
+def called(path: Path) -> str:
+    """What predictions are called that name no method: by their file, or by its folder where
+    everybody's file has the same name."""
+    return path.resolve().parent.name if path.stem in ("pred", "predictions") else path.stem
+
+
 def _read(path: Path, file: h5py.File) -> Predictions:
     missing = [name for name in ("id", *REQUIRED) if name not in file]
     if missing:

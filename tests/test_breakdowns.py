@@ -197,3 +197,37 @@ def test_only_controlled_and_onset_tables_speak_of_effects():
     covering = made(controlled_target=np.repeat([0.0, 0.25, 0.5, 0.75], 12))
     (table,) = tables.all_of([covering])
     assert table.caption.startswith("Effect of")
+
+
+def test_rows_that_meet_in_a_mixed_table_are_told_apart():
+    """One method with two sources of boxes, and two files of one name."""
+    pair = [made("a", 10), made("a", 12, box="gt_joints x 1.5"), made("b", 9), made("b", 9)]
+    (table, *_) = tables.all_of(pair, mixed=True)
+    names = [row.label for row in table.rows]
+    assert sorted(names) == ["a (gt_joints x 1.5)", "a (visible_mask x 1.5)", "b", "b (2)"]
+    assert "boxes: as footnoted" in table.caption
+    (note,) = (note for note in table.notes if note.startswith("differs: boxes"))
+    assert "gt_joints x 1.5: a (gt_joints x 1.5)" in note
+
+
+def test_a_file_of_unknown_boxes_overwrites_no_other_table():
+    both = [made("ours", 10), made("theirs", 11, box="unknown")]
+    found = tables.all_of(both)
+    names = [table.name for table in found]
+    assert {"small_test_comparison", "small_test_unknown_comparison"} <= set(names)
+    assert len(set(names)) == len(names)
+    theirs = found[names.index("small_test_unknown_comparison")]
+    assert any("box_source" in note for note in theirs.notes)
+
+
+def test_marks_do_not_vanish_from_tables_of_many_rows():
+    """Holm multiplies p by some two hundred here."""
+    many = [made(f"m{k}", noisy(10 + 5 * k, k)) for k in range(100)]
+    (table, *_) = tables.all_of(many)
+    assert all("†" in row.cells["mpjpe_mm"].text for row in table.rows[1:])
+
+
+def test_latex_of_signs_that_its_fonts_lack():
+    given = [made("α_手 <b> | 50 % “é”", 10)]
+    text = FORMATS["latex"][0](tables.all_of(given)[0])
+    assert r"U+03B1 \_U+624B  \textless{}b\textgreater{} \textbar{} 50 \% ``é''" in text

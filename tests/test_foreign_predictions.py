@@ -1,6 +1,7 @@
 """predictions.h5 as other tools write it: what is accepted, and what is refused in one line."""
 
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -35,6 +36,12 @@ def plain(split, tmp_path_factory):
         file["left_minus_right_m"] = rng.random((len(given), 3))
         file["of/their/own"] = np.arange(3)
     return path
+
+
+def test_what_names_no_method_is_called_by_its_file_or_folder():
+    assert predictions.called(Path("x/mine.h5")) == "mine"
+    assert predictions.called(Path("mine/predictions.h5")) == "mine"
+    assert predictions.called(Path("mine/pred.zip")) == "mine"
 
 
 def changed(plain, tmp_path, **datasets):

@@ -152,7 +152,7 @@ def test_cases_follow_the_rule_and_stand_in_a_table(results, tmp_path):
     assert done.exit_code == 0, done.output
     assert gallery.RULE in done.output
     folder = tmp_path / "plots" / "qualitative"
-    with open(folder / "listed_evaluation_cases.csv", newline="") as file:
+    with open(folder / "listed_evaluation_unknown_cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {path.name for path in folder.glob("*.png")} == {row["picture"] for row in rows}
     errors = dict(zip(results[0].per_sample["id"], results[0].per_sample["mpjpe_mm"]))

@@ -14,6 +14,7 @@ from handbench.official import dexycb, ho3d
 from handbench.official.hands import CONVENTIONS, kind_of
 from handbench.official.inputs import Case, Options, dexycb_case, json_case
 from handbench.official.suspects import warn
+from handbench.predictions import called
 from handbench.protocol import EVALUATION_CONDITIONS, METHOD_CONDITIONS, get
 from handbench.result import Result, versions
 from handbench.rules import LEVELS
@@ -124,5 +125,5 @@ def _provenance(path: Path, made: Mapping[str, Any], options: Options) -> dict[s
         "hashes": {"predictions": files.sha256(path)},
         "on_nan": options.on_nan,
         "assume_frame": options.assume_frame or "as in the file",
-        "predictions": {"method": path.stem, **made},
+        "predictions": {"method": called(path), **made},
     }

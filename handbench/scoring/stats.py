@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 2000
+# for p-values: Holm multiplies them by the number of a table's cells, and 1 / 2,001 times a hundred
+# could never be clear
+TAIL_DRAWS = 20_000
 SLOW_DRAWS = 200  # where each resample goes through all hands
 FEWEST_CLUSTERS = 10
 
@@ -130,7 +133,7 @@ def paired(a: NDArray, b: NDArray, clusters: NDArray, seed: int = 0) -> Differen
         )
     known = np.isfinite(difference)
     _, member = np.unique(clusters[known], return_inverse=True)
-    means = _resampled(difference[known], member, seed)
+    means = _resampled(difference[known], member, seed, TAIL_DRAWS)
     # centred: how often would a difference this large come up if there were none
     extreme = np.abs(means - result.value) >= abs(result.value)
     p = (extreme.sum() + 1) / (len(means) + 1)
@@ -149,11 +152,11 @@ def holm(p: NDArray) -> NDArray:
     return corrected
 
 
-def _resampled(values: NDArray, member: NDArray, seed: int) -> NDArray:
-    """Means (DRAWS,) of resamples of whole clusters; member (N,): each value's cluster."""
+def _resampled(values: NDArray, member: NDArray, seed: int, number: int = DRAWS) -> NDArray:
+    """Means (number,) of resamples of whole clusters; member (N,): each value's cluster."""
     totals = np.bincount(member, weights=values)
     sizes = np.bincount(member).astype(float)
-    draws = _draws(len(sizes), seed)
+    draws = _draws(len(sizes), seed, number)
     return (draws @ totals) / (draws @ sizes)
 
 
@@ -166,9 +169,9 @@ def _bounds(found: NDArray, clusters: int) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=4)
-def _draws(clusters: int, seed: int) -> NDArray:
-    """How often each cluster is drawn in each of DRAWS resamples, (DRAWS, clusters)."""
+def _draws(clusters: int, seed: int, number: int = DRAWS) -> NDArray:
+    """How often each cluster is drawn in each resample, (number, clusters)."""
     rng = np.random.default_rng(seed)
-    found = rng.multinomial(clusters, np.full(clusters, 1.0 / clusters), size=DRAWS).astype(float)
+    found = rng.multinomial(clusters, np.full(clusters, 1.0 / clusters), size=number).astype(float)
     found.flags.writeable = False  # shared by all that ask for it
     return found

@@ -110,10 +110,10 @@ def interval(cell: Cell, column: Column) -> str:
 
 def latex(table: Table) -> str:
     """A booktabs table environment; best bold, second underlined, intervals in small type."""
-    wide = len(table.columns) > 8
+    wide = len(table.columns) + len(table.extras) > 8
     lines = [
         r"\begin{table}[htbp]",
-        rf"\centering\{'scriptsize' if wide else 'footnotesize'}\setlength{{\tabcolsep}}{{4pt}}",
+        rf"\centering\{'scriptsize' if wide else 'footnotesize'}\setlength{{\tabcolsep}}{{2.4pt}}",
         rf"\caption{{{escape(table.caption)}}}",
         rf"\label{{tab:{table.name.replace('_', '-')}}}",
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(table.extras)}}}",
@@ -122,7 +122,7 @@ def latex(table: Table) -> str:
             [
                 "Method",
                 *(_heading(c.title, len(table.columns)) for c in table.columns),
-                *map(escape, table.extras),
+                *(_lines(title.replace("_", " ")) for title in table.extras),
             ]
         )
         + r" \\",
@@ -149,13 +149,20 @@ def _latex_row(table: Table, row: Row) -> str:
             text = rf"\textit{{{text}}}"
         small = interval(row.cells[column.key], column)
         cells.append(text + (rf" {{\scriptsize {small}}}" if small else ""))
-    cells += [escape(row.extras.get(title, "")) for title in table.extras]
+    cells += [_lines(row.extras.get(title, "")) for title in table.extras]
     return " & ".join(cells) + r" \\"
+
+
+def _lines(text: str) -> str:
+    """What stands in an extra column, in several lines where it is long."""
+    if len(text) <= 12:
+        return escape(text)
+    return rf"\parbox[t]{{{min(24, max(15, len(text) // 2))}mm}}{{\raggedright {escape(text)}}}"
 
 
 def _heading(title: str, columns: int) -> str:
     """A column's title, in several lines where one would make the table wider than the page."""
-    width = min(32, 190 // max(columns, 1))
+    width = min(32, 140 // max(columns, 1))
     if 1.5 * len(title) <= width:
         return escape(title)
     return rf"\parbox[b]{{{width}mm}}{{\raggedleft {escape(title)}}}"
@@ -201,8 +208,20 @@ def escape(text: str) -> str:
         "‡": r"$\ddagger$",
         "[": "{[}",  # at the start of a row it would be an argument of the rule above it
         DASH: "--",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "“": "``",
+        "”": "''",
+        "’": "'",
     }
-    return "".join(table.get(sign, sign) for sign in text)
+    return "".join(table.get(sign) or _latin(sign) for sign in text)
+
+
+def _latin(sign: str) -> str:
+    """The sign itself, or its number where LaTeX's own fonts lack it and would stop."""
+    known = " " <= sign <= "~" or "¡" <= sign <= "ÿ"
+    return sign if known else f"U+{ord(sign):04X} "
 
 
 def as_csv(table: Table) -> str:

@@ -20,7 +20,7 @@ from handbench.result import Result
 from handbench.rules import LEVELS
 from handbench.scoring.truth import Truth, of_split
 from handbench.showing import draw
-from handbench.showing.rows import by_boxes, label, ordered, stem
+from handbench.showing.rows import by_boxes, label, ordered, stem, told_apart
 from handbench.store import Split, open_split, prepared
 
 CELL = 272
@@ -66,7 +66,7 @@ def cases(results: Sequence[Result]) -> list[Case]:
     """Panels for the results of one split whose predictions stand beside them, chosen by RULE."""
     ready = [
         each
-        for each in ordered(by_boxes(results)[0])
+        for each in ordered(told_apart(by_boxes(results)[0]))
         if each.folder is not None and (each.folder / "predictions.h5").is_file()
     ]
     if not ready or ready[0].protocol["evaluation"]["data"] not in prepared():

@@ -27,7 +27,7 @@ from handbench.showing.canvas import (
     save,
     style,
 )
-from handbench.showing.rows import by_boxes, label, numbered, stem
+from handbench.showing.rows import by_boxes, label, numbered, stem, told_apart
 from handbench.showing.tables import is_controlled
 
 
@@ -158,7 +158,8 @@ DRAWERS: tuple[tuple[Condition, Callable[[Sequence[Result], Path], list[Path]]],
 def all_of(results: Sequence[Result], folder: Path) -> list[Path]:
     """Every figure that the results of one split can fill; of further box sources PCK alone."""
     written = []
-    for number, group in enumerate(map(pooled, by_boxes(results))):
+    for number, found in enumerate(by_boxes(results)):
+        group = told_apart(pooled(found))
         if is_controlled(group):
             written += error_over_occlusion(group, folder)
         else:

@@ -1,6 +1,7 @@
 """What all tables and figures of results share: names of rows, tiers, captions, what may meet."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from handbench.scoring.stats import FEWEST_CLUSTERS
 TIERS = ("RGB", "RGB frames", "RGB + 2D pose", "oracle")
 MAIN_BOXES = "visible_mask"  # tables of other boxes say so in their name
 INTERVAL_NOTE = "[95 % interval, bootstrap over recordings]"
+UNKNOWN_BOXES = (
+    "where the boxes came from is unknown: with attribute box_source in predictions.h5 these rows "
+    "would stand beside others of the same source"
+)
 TINY_NOTE = (
     "tiny presets, minutes of CPU training: this ranks tiny presets, not the methods, "
     "and is not comparable with published figures"
@@ -22,6 +27,8 @@ TINY_NOTE = (
 def label(result: Result) -> str:
     """The name of a row: method, variant where it is not the full one, seed where it is not 0,
     and what the method says of itself, as that it is our reconstruction."""
+    if "label" in result.provenance:
+        return str(result.provenance["label"])
     made = result.provenance["predictions"]
     name = str(made.get("method", result.provenance.get("name", "predictions")))
     if made.get("variant", "full") != "full":
@@ -31,6 +38,24 @@ def label(result: Result) -> str:
     elif made.get("seed", 0):
         name += f" (seed {made['seed']})"
     return f"{name} ({made['status']})" if "status" in made else name
+
+
+def told_apart(results: Sequence[Result]) -> list[Result]:
+    """Results of equal label get labels of their own: by the conditions in which they differ, else
+    numbered, so that no row, curve or column stands for two."""
+    found = []
+    for each in results:
+        alike = [other for other in results if label(other) == label(each)]
+        if len(alike) > 1:
+            place = [other is each for other in alike].index(True)
+            told = [str(values[place]) for values in differences(_conditions(alike)).values()]
+            same = [other for other in alike if _conditions([other]) == _conditions([each])]
+            number = [other is each for other in same].index(True) + 1
+            told += [str(number)] if number > 1 else []
+            name = f"{label(each)} ({'; '.join(told)})" if told else label(each)
+            each = replace(each, provenance={**each.provenance, "label": name})
+        found.append(each)
+    return found
 
 
 def tier(result: Result) -> str:
@@ -50,28 +75,27 @@ def boxes(result: Result) -> str:
 
 def caption(results: Sequence[Result]) -> str:
     """Data, sample count, alignment and boxes, as the table's results share them."""
-    evaluation = results[0].protocol["evaluation"]
+    differing = dict.fromkeys(differences(_conditions(results)), "as footnoted")
+    evaluation = {**results[0].protocol["evaluation"], **differing}
+    hands = evaluation["hands"] if "hands" in differing else f"{evaluation['hands']:,}"
     recordings = len(np.unique(results[0].per_sample["recording"]))
     root = evaluation["root_source"]
     return " · ".join(
         (
             f"{evaluation['data']} {evaluation['dataset_version']}".strip(),
-            f"{evaluation['hands']:,} hands, {recordings} recordings",
+            f"{hands} hands, {recordings} recordings",
             # in the camera frame everything hangs on how the wrist came to its place
             f"root: {root if root.startswith('camera') else root.split(',')[0]}",
             f"boxes: {evaluation['box_source'].replace('_', ' ')}",
             f"occlusion rule: {evaluation['label_rule']}",
-            results[0].protocol["label"],
+            evaluation.get("protocol", results[0].protocol["label"]),
         )
     )
 
 
 def check(results: Sequence[Result], mixed: bool) -> list[str]:
     """Footnotes on what differs between results; raises HandbenchError unless mixed."""
-    conditions: list[Mapping[str, Any]] = [
-        {"protocol": each.protocol["label"], **each.protocol["evaluation"]} for each in results
-    ]
-    found = differences(conditions)
+    found = differences(_conditions(results))
     if found and not mixed:
         name, values = next(iter(found.items()))
         title = EVALUATION_CONDITIONS.get(name, name)
@@ -81,12 +105,18 @@ def check(results: Sequence[Result], mixed: bool) -> list[str]:
             f"these results do not share one protocol ({title}: {told}): "
             "make one table of each, or add --mixed to footnote the difference"
         )
-    return [
-        f"differs: {EVALUATION_CONDITIONS.get(name, name)} ("
-        + "; ".join(f"{label(each)}: {value}" for each, value in zip(results, values))
-        + ")"
-        for name, values in found.items()
-    ]
+    told = []
+    for name, values in found.items():
+        rows: dict[str, list[str]] = {}
+        for each, value in zip(results, values):
+            rows.setdefault(str(value), []).append(label(each))
+        parts = "; ".join(f"{value}: {', '.join(who)}" for value, who in rows.items())
+        told.append(f"differs: {EVALUATION_CONDITIONS.get(name, name)} ({parts})")
+    return told
+
+
+def _conditions(results: Sequence[Result]) -> list[Mapping[str, Any]]:
+    return [{"protocol": each.protocol["label"], **each.protocol["evaluation"]} for each in results]
 
 
 def notes(results: Sequence[Result], mixed: bool) -> list[str]:
@@ -96,7 +126,8 @@ def notes(results: Sequence[Result], mixed: bool) -> list[str]:
     interval = INTERVAL_NOTE if recordings >= FEWEST_CLUSTERS else few
     presets = {each.provenance["predictions"].get("preset") for each in results}
     tiny = [TINY_NOTE] if "tiny" in presets else []
-    return [*check(results, mixed), interval, *tiny]
+    lone = {boxes(each) for each in results} == {"unknown"} and "/" in _data(results)
+    return [*check(results, mixed), interval, *tiny, *([UNKNOWN_BOXES] if lone else [])]
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:
@@ -113,10 +144,15 @@ def numbered(results: Sequence[Result]) -> list[tuple[int, Result]]:
 
 def stem(results: Sequence[Result]) -> str:
     """How files about this split begin: dexycb/s0_test -> dexycb_s0_test, other boxes named."""
-    name = str(results[0].protocol["evaluation"]["data"]).replace("/", "_")
+    name = _data(results).replace("/", "_")
     found = {boxes(each) for each in results}
-    other = found - {MAIN_BOXES, "unknown"}
+    # of official lists nobody knows the boxes; there they tell no tables apart
+    other = found - {MAIN_BOXES, *(() if "/" in _data(results) else ("unknown",))}
     return f"{name}_{other.pop()}" if len(found) == 1 and other else name
+
+
+def _data(results: Sequence[Result]) -> str:
+    return str(results[0].protocol["evaluation"]["data"])
 
 
 def by_boxes(results: Sequence[Result], mixed: bool = False) -> list[list[Result]]:

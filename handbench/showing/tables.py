@@ -16,7 +16,16 @@ from handbench.showing import boxes
 from handbench.showing.breakdowns import BREAKDOWNS, Builder, Condition
 from handbench.showing.compare import clear_differences
 from handbench.showing.formats import DASH, FORMATS, Cell, Column, Row, Table, latex_document
-from handbench.showing.rows import by_boxes, caption, label, notes, ordered, stem, tier
+from handbench.showing.rows import (
+    by_boxes,
+    caption,
+    label,
+    notes,
+    ordered,
+    stem,
+    tier,
+    told_apart,
+)
 
 CLEAR_NOTE = (
     "† clearly worse than the best of its group: paired over recordings, p < 0.05 after Holm's "
@@ -118,7 +127,8 @@ def all_of(results: Sequence[Result], mixed: bool = False) -> list[Table]:
     Further box sources have a comparison of their own, and stand beside the first in one table.
     """
     made = []
-    for number, group in enumerate(map(pooled, by_boxes(results, mixed))):
+    for number, found in enumerate(by_boxes(results, mixed)):
+        group = told_apart(pooled(found))
         if is_controlled(group):
             made.append(controlled(group, mixed=mixed))
         else:
