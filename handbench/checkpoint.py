@@ -15,6 +15,7 @@ from handbench.files import replacing
 from handbench.hand import Hand, models_of
 from handbench.inference.released import import_released, read_weights
 from handbench.registry import load as load_name
+from handbench.training.options import built
 from handbench.training.recipe import Recipe, from_dict, method_options
 from handbench.training.runs import Run
 
@@ -105,10 +106,13 @@ def newest(run: Run) -> State | None:
 
 
 def build(recipe: Recipe, hand: Hand) -> Any:
-    """The method of a recipe for a right hand, freshly initialised from the recipe's seed."""
+    """The method of a recipe for a right hand, freshly initialised from the recipe's seed.
+
+    Raises HandbenchError for options that do not work.
+    """
     torch.manual_seed(recipe.seed)
     cls = load_name("method", recipe.method)
-    return cls(hand, **method_options(recipe))
+    return built(cls, hand, method_options(recipe), recipe.options)
 
 
 def trained(run: Run) -> tuple[Any, Recipe, State]:

@@ -97,7 +97,8 @@ class H2ONet(Losses, nn.Module):
         super().__init__()
         self.mesh_fusion, self.hand_fusion, self.occlusion = mesh_fusion, hand_fusion, occlusion
         self.gate, self.form = gate, form
-        check(frames, mesh_fusion, hand_fusion, occlusion=occlusion, gate=gate, form=form)
+        chosen = {"occlusion": occlusion, "gate": gate, "form": form, "stage": str(stage)}
+        check(frames, mesh_fusion, hand_fusion, **chosen)
         self.crop_px, self.frames, self.dual, self.stage = crop_px, frames, dual, stage
         self.smooth, self.joints_follow, self.joint_trunk = smooth, joints_follow, joint_trunk
         # of several frames nothing of the turned mesh reaches the mesh, as released

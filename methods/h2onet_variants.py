@@ -10,6 +10,7 @@ CHOICES = {
     "occlusion": ("predicted", "truth"),
     "gate": ("probability", "logit"),
     "form": ("released", "paper"),
+    "stage": ("1", "2"),
 }
 MULTI: dict[str, Any] = {"frames": 3, "mesh_fusion": "finger", "hand_fusion": "fingers"}
 VARIANTS: dict[str, dict[str, Any]] = {

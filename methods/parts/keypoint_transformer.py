@@ -93,6 +93,8 @@ class KeypointTransformer(PoseMethod):
         self.candidates = candidates
         if tokens < 21:
             raise HandbenchError(f"tokens = {tokens}: a hand has 21 joints, give as many at least")
+        if encoders < 1 or decoders < 1:
+            raise HandbenchError(f"encoders = {encoders}, decoders = {decoders}: give 1 or more")
         width = model_width
         self.build_pose(hand, width, self.backbone.last, **pose)
         joints = 21 * self.hands
