@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from handbench.datasets import ycb
 from handbench.datasets.reach import cut_to_reach, hand_reach, may_hide
 from handbench.hand import Hand
 from handbench.records import Mesh, Scene
@@ -54,3 +55,11 @@ def test_a_hand_or_an_object_behind_the_camera_cuts_nothing_away():
 def label(scene, hand):
     """All labels of the hand of a scene, by name."""
     return dataclasses.asdict(label_scene(scene, hand, None)[0]["right"])
+
+
+def test_a_model_without_volume_has_a_hull_and_a_diameter(tmp_path):
+    path = tmp_path / "models/021_bleach_cleanser/textured_simple.obj"
+    path.parent.mkdir(parents=True)
+    path.write_text("v 0 0 0\nv 0.03 0 0\nv 0 0.04 0\nf 1 2 3\n")
+    found = ycb.describe(path)
+    assert len(found["hull_m"]) == 3 and abs(found["diameter_m"] - 0.05) < 1e-12
