@@ -59,6 +59,11 @@ def _ho3d(ending: str, masks: str) -> tuple[Piece, ...]:
     )
 
 
+def _freihand(name: str, pattern: str, count: int = 1, needed: bool = True) -> Piece:
+    patterns = pattern, f"FreiHAND_pub_v2/{pattern}"
+    return Piece(name, patterns, "FreiHAND_pub_v2.zip", _FREIHAND, count, needed)
+
+
 def _interhand(name: str, file: str, needed: bool = True) -> Piece:
     places = (f"annotations/*/{file}", f"InterHand2.6M_*/annotations/*/{file}")
     return Piece(name, places, "annotations of release v1.0", _INTERHAND, needed=needed)
@@ -108,16 +113,10 @@ DOWNLOADS: dict[str, tuple[Piece, ...]] = {
         ),
     ),
     "freihand": (
-        Piece("training pictures", ("training/rgb",), "FreiHAND_pub_v2.zip", _FREIHAND),
-        Piece(
-            "training annotation",
-            tuple(f"training_{what}.json" for what in ("K", "mano", "scale", "verts", "xyz")),
-            "FreiHAND_pub_v2.zip",
-            _FREIHAND,
-            5,
-        ),
-        Piece("masks", ("training/mask",), "FreiHAND_pub_v2.zip", _FREIHAND, needed=False),
-        Piece("evaluation", ("evaluation/rgb",), "FreiHAND_pub_v2.zip", _FREIHAND, needed=False),
+        _freihand("training pictures", "training/rgb"),
+        _freihand("training annotation", "training_[Kmsvx]*.json", 5),
+        _freihand("masks", "training/mask", needed=False),
+        _freihand("evaluation", "evaluation/rgb", needed=False),
         Piece(
             "evaluation truth",
             ("evaluation_[vx]*.json", "FreiHAND_pub_v2_eval/evaluation_[vx]*.json"),
@@ -141,5 +140,12 @@ DOWNLOADS: dict[str, tuple[Piece, ...]] = {
             needed=False,
         ),
         Piece("object models", ("Object_models/*_model",), "Object_models.zip", _FPHA, 4, False),
+        Piece(
+            "MANO fits",
+            ("fhbhands_fits/Subject_*",),
+            "fhbhands_fits.tgz",
+            "https://github.com/hassony2/handobjectconsist",
+            needed=False,
+        ),
     ),
 }

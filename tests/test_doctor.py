@@ -15,6 +15,7 @@ from handbench.checking.check import Check, percent, verdict
 from handbench.checking.hands import SplitHands
 from handbench.checking.leakage import data_sets, leakage, train_of
 from handbench.checking.poses import nearest_pose_mm, nearest_turn_deg, palm_rotation, unturned
+from handbench.checking.raw import check_raw
 from handbench.cli import group
 from handbench.datasets.downloads import DOWNLOADS
 from handbench.datasets.synthetic import Synthetic
@@ -199,6 +200,9 @@ def test_raw_trees_are_looked_at_piece_by_piece(tmp_path):
     assert found["images"]["verdict"] == "ok"
     with pytest.raises(DataError, match="is made here"):
         call("doctor", "--raw", "synthetic", tmp_path)
+    (tmp_path / "wrapped/FreiHAND_pub_v2/training/rgb").mkdir(parents=True)  # as it unpacks
+    checks = check_raw("freihand", tmp_path / "wrapped", {})
+    assert next(checks).verdict == "ok"
     for pieces in DOWNLOADS.values():
         assert all(piece.source.startswith("https://") and piece.patterns for piece in pieces)
 
