@@ -28,7 +28,7 @@ METHOD_CONDITIONS = {
 }
 OFFICIAL_MESH = (
     *("mpjpe_mm", "pa_mpjpe_mm", "st_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm"),
-    *("auc50_joints", "pa_auc50_joints", "auc50_verts", "pa_auc50_verts"),
+    *("auc50_joints", "pa_auc50_joints", "st_auc50_joints", "auc50_verts", "pa_auc50_verts"),
     *("f5", "f15", "pa_f5", "pa_f15"),
 )
 AUCS = ("raw_auc50_joints", "auc50_joints", "pa_auc50_joints")

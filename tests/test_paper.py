@@ -165,6 +165,16 @@ def test_the_run_nearest_to_the_paper_is_shown():
     assert any("tiny presets" in note for note in tiny.notes)
 
 
+def test_a_result_of_other_data_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path / "none"))
+    given = fake("mine/x", "somewhere/test", {"mpjpe_mm": 9.0})
+    given.write(tmp_path / "mine")
+    command = ["tables", "--paper", "h2onet", "--add", str(tmp_path / "mine")]
+    done = CliRunner().invoke(group, [*command, "--out", str(tmp_path), "--format", "md"])
+    assert done.exit_code == 0, done.output
+    assert "mine x on somewhere/test stands in no table" in done.output
+
+
 def test_anybodys_result_is_added_beside_the_rows_of_its_protocol():
     given = fake("pred/None", "ho3d_v2", {"pa_mpjpe_mm": 8.1}, "ho3d_v2")
     given.provenance["predictions"].clear()

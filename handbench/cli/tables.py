@@ -53,22 +53,34 @@ def tables(
     folder = Path(out or "results/out") / "tables"
     only_with(paper is None, "tables of runs, not with --paper", "mixed")
     if paper:
-        _write_papers(paper, (*results, *added), folder, names)
+        _write_papers(paper, results, added, folder, names)
         return
     scored = collect(results, added=added)
     found = [table for group in make.grouped(scored) for table in make.all_of(group, mixed)]
     say_written(make.write(found, folder, names))
 
 
-def _write_papers(paper: str, results: tuple[str, ...], folder: "Path", names: list[str]) -> None:
+def _write_papers(
+    paper: str,
+    results: tuple[str, ...],
+    added: tuple[str, ...],
+    folder: "Path",
+    names: list[str],
+) -> None:
+    from handbench.console import say
     from handbench.evaluate import collect
     from handbench.files import runs_dir, write_text
     from handbench.published import paper as papers
     from handbench.showing import tables as make
+    from handbench.showing.rows import label
 
     # published figures can be shown before anything was run
-    scored = collect(results) if results or any(runs_dir().glob("*/*/*/**/result.json")) else []
-    found = papers.paper_tables(paper, scored, scored if results else ())
+    named = collect((*results, *added)) if results or added else []
+    ran = not results and any(runs_dir().glob("*/*/*/**/result.json"))
+    found = papers.paper_tables(paper, [*(collect(()) if ran else ()), *named], named)
+    for each in papers.unused(paper, named):
+        data = each.protocol["evaluation"]["data"]
+        say(f"{label(each)} on {data} stands in no table: none of these papers' is on these data")
     written = make.write(found, folder, names)
     if "latex" in names:
         written.append(folder / "macros.tex")

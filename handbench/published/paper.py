@@ -155,6 +155,12 @@ def fits(result: Result, cell: Reported) -> bool:
     return data == cell.data or (data == cell.dataset and result.protocol["name"] == cell.protocol)
 
 
+def unused(paper: str, results: Sequence[Result]) -> list[Result]:
+    """Results that fit no cell of the paper ("all": of the four)."""
+    cells = [cell for name in (TITLES if paper == "all" else (paper,)) for cell in load(name)]
+    return [each for each in results if not any(fits(each, cell) for cell in cells)]
+
+
 def _rebuilt(
     cells: Sequence[Reported], results: Sequence[Result], added: Sequence[Result]
 ) -> Table:

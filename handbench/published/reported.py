@@ -16,9 +16,6 @@ SOURCES = (*PAPERS, "landscape")
 
 # Metrics that papers print and handbench's own list does not have: name -> (title, unit, better)
 PRINTED_ONLY = {
-    "st_auc50_joints": ("ST J-AUC", "", "higher"),
-    "mrrpe_mm": ("MRRPE", "mm", "lower"),
-    "mssd_mm": ("MSSD", "mm", "lower"),
     "fps": ("FPS", "1/s", "higher"),
 }
 # Printed unit -> power of ten that leads to the metric's own unit.

@@ -76,6 +76,7 @@ _ROWS = (
     _area("raw_auc50_joints", "raw J-AUC", "raw_joint_errors_mm", "root"),
     _area("auc50_joints", "J-AUC", "joint_errors_mm"),
     _area("pa_auc50_joints", "PA J-AUC", "pa_joint_errors_mm"),
+    _area("st_auc50_joints", "ST J-AUC", "st_joint_errors_mm"),
     _area("auc50_verts", "V-AUC", "vert_errors_mm", "verts"),
     _area("pa_auc50_verts", "PA V-AUC", "pa_vert_errors_mm", "verts"),
     _f_score("f5", "F@5", "f_scores", 0),
