@@ -272,6 +272,8 @@ def _models_of(made_with: str, folder: Path | None) -> tuple[Hand, Hand] | None:
         left = default_hand("left", fix_left_shape=True)
     elif left.sha256 + NEGATED in made_with:
         left = left.negated()
+    elif '"left"' in made_with and left.sha256 not in made_with:
+        return None  # a split names both hands, a run the right one alone
     return right, left
 
 

@@ -1,3 +1,4 @@
+import json
 import pickle
 import sys
 import types
@@ -247,6 +248,8 @@ def test_mano_files_and_the_left_hands_fault(tmp_path, monkeypatch):
     write_mano(tmp_path / "MANO_LEFT.pkl", left)  # a file corrected before stays as it is
     fixed = Hand.load(tmp_path / "MANO_LEFT.pkl", fix_left_shape=True)
     np.testing.assert_array_equal(fixed.shapedirs, left["shapedirs"])
+    assert models_of(json.dumps({"right": hand.sha256, "left": as_released.sha256})) is None
+    assert models_of(json.dumps({"right": hand.sha256, "left": fixed.sha256})) is not None
 
 
 def test_default_hand_without_mano(tmp_path, monkeypatch):
