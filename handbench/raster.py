@@ -148,7 +148,7 @@ def draw(
 
 
 @njit(cache=True, error_model="numpy")
-def edge_planes(points, a, b, c):
+def edge_planes(points: NDArray, a: int, b: int, c: int) -> tuple[float, ...]:
     """Planes through the eye and the edges bc, ca, ab: 9 numbers, inside positive, and |det|."""
     ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
     bx, by, bz = points[b, 0], points[b, 1], points[b, 2]
@@ -163,7 +163,9 @@ def edge_planes(points, a, b, c):
 
 
 @njit(cache=True, error_model="numpy")
-def face_bounds(points, pixels, a, b, c):
+def face_bounds(
+    points: NDArray, pixels: NDArray, a: int, b: int, c: int
+) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of a face in px; infinite where it reaches behind the camera.
 
     A face wholly nearer than NEAR_M is never seen: its bounds are empty.

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from handbench.raster import NEAR_M, edge_planes, face_bounds
 
@@ -9,7 +10,7 @@ SAME_SURFACE = 1e-6  # of the depth: a face not nearer by this much touches, it 
 
 
 @njit(cache=True, error_model="numpy")
-def hide(points, pixels, faces, targets):
+def hide(points: NDArray, pixels: NDArray, faces: NDArray, targets: NDArray) -> NDArray[np.bool_]:
     """For each target vertex: does a face other than its own cross its line of sight?
 
     points (V,3), pixels (V,2) and faces (F,3) as `raster.project` and `raster.as_faces` return

@@ -36,7 +36,7 @@ class ObjectMesh:
 class Builder:
     """Collects coloured parts and bars while a maker runs."""
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.parts: list[tuple[Part, NDArray]] = []
         self.bars: list[tuple[NDArray, NDArray]] = []

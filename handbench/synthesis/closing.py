@@ -81,8 +81,19 @@ def _turn(axis, angle):
 
 
 @njit(cache=True)
-def bend_finger(rest, weights, joints, axes, angles, out):
-    """Skinned vertices (M, 3) of one finger into out."""
+def bend_finger(
+    rest: NDArray,
+    weights: NDArray,
+    joints: NDArray,
+    axes: NDArray,
+    angles: NDArray,
+    out: NDArray,
+) -> None:
+    """Skinned vertices (M, 3) of one finger into out.
+
+    rest (M, 3) with weights (M, 4) of the palm and joints (3, 3), which turn by angles (3, 3) rad
+    of flexion, abduction and twist about axes (3, 3, 3).
+    """
     turns = np.empty((3, 3, 3))
     shifts = np.empty((3, 3))
     whole = np.eye(3)
@@ -219,7 +230,9 @@ def close(
 
 
 @njit(cache=True)
-def count_behind(points, verts, normals, reach=0.012, depth=0.002):
+def count_behind(
+    points: NDArray, verts: NDArray, normals: NDArray, reach: float = 0.012, depth: float = 0.002
+) -> int:
     """How many points lie more than `depth` behind the nearest vertex's tangent plane."""
     count = 0
     for i in range(len(points)):

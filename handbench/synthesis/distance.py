@@ -45,7 +45,7 @@ def _mix(u, v, s, w, t):
 
 
 @njit(cache=True)
-def point_triangle(p, a, b, c):
+def point_triangle(p: NDArray, a: NDArray, b: NDArray, c: NDArray) -> float:
     """Squared distance from a point to a triangle (Ericson 2005, section 5.1.5)."""
     ab, ac, ap = _away(b, a), _away(c, a), _away(p, a)
     d1, d2 = _dot(ab, ap), _dot(ac, ap)
@@ -148,7 +148,7 @@ def grid(verts_m: NDArray, faces: NDArray, step_m: float = 0.002, pad_m: float =
 
 
 @njit(cache=True)
-def sample(values, origin, step, p):
+def sample(values: NDArray, origin: NDArray, step: float, p: NDArray) -> float:
     """Trilinear value at one point; outside the grid the way to it is added."""
     extra = 0.0
     n = values.shape
@@ -170,7 +170,9 @@ def sample(values, origin, step, p):
 
 
 @njit(cache=True)
-def sample_all(values, origin, step, points):
+def sample_all(
+    values: NDArray, origin: NDArray, step: float, points: NDArray
+) -> NDArray[np.float64]:
     """Trilinear values (P,) at points (P, 3)."""
     out = np.empty(len(points))
     for i in range(len(points)):
@@ -190,7 +192,7 @@ def gradient(grid: Grid, points: NDArray) -> NDArray[np.float64]:
 
 
 @njit(cache=True)
-def distances(points, verts, faces):
+def distances(points: NDArray, verts: NDArray, faces: NDArray) -> NDArray[np.float64]:
     """Unsigned distance (P,) from points to a mesh, over all triangles.
 
     A triangle is passed over when its first corner is too far for any of it to be nearer.
@@ -213,7 +215,7 @@ def distances(points, verts, faces):
 
 
 @njit(cache=True, fastmath=True)
-def winding(points, verts, faces):
+def winding(points: NDArray, verts: NDArray, faces: NDArray) -> NDArray[np.float64]:
     """Generalised winding number (P,) of a closed mesh (van Oosterom and Strackee 1983).
 
     For a vertex of the mesh itself its own sheet counts about one half.

@@ -24,7 +24,7 @@ HEAVY_M3, LEVER_M = 3e-4, 0.06  # what is larger is only pinched this near to it
 class ShapedHand:
     """A hand of one shape, posed by joint angles."""
 
-    def __init__(self, hand: Hand, shape: NDArray):
+    def __init__(self, hand: Hand, shape: NDArray) -> None:
         self.hand, self.shape = hand, np.asarray(shape, float)
         rest = hand.v_template + hand.shapedirs @ self.shape
         self.fingers: list[Finger] = fingers(hand, rest)
@@ -80,7 +80,7 @@ class ShapedHand:
 class Thing:
     """An object made ready for grasping: its distances, mass centre and places to pinch."""
 
-    def __init__(self, mesh: ObjectMesh, rng: np.random.Generator):
+    def __init__(self, mesh: ObjectMesh, rng: np.random.Generator) -> None:
         self.mesh = mesh
         self.grid = distance.grid(mesh.verts_m, mesh.faces)
         a, b, c = (mesh.verts_m[mesh.faces[:, k]] for k in range(3))
@@ -90,6 +90,7 @@ class Thing:
         self.pinches = self._find_pinches(rng)
 
     def distance(self, points: NDArray) -> NDArray:
+        """Signed distance (P,) m of points (P, 3) from the surface, negative inside."""
         g = self.grid
         return distance.sample_all(g.values, g.origin, g.step, np.ascontiguousarray(points))
 
