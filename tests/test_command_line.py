@@ -1,10 +1,12 @@
 """The command line as people use it who know nothing of the code: slips, completion, odd names."""
 
+import sys
+
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from handbench.cli import group
+from handbench.cli import describe, group, main
 from handbench.errors import HandbenchError
 
 
@@ -77,3 +79,17 @@ def test_the_shell_completes_names(toy_places):
 def test_options_that_would_do_nothing_are_refused(words, told, toy_places):
     words = words.replace("synthetic/", "small/").replace("{here}", __file__)
     assert told in refused(*words.split())
+
+
+def test_a_traceback_is_shown_when_asked_for_and_only_then(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["handbench", "show", "nothing.h5"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert told.startswith("handbench: there is no file nothing.h5")
+    assert told.count("\n") == 1
+    sys.argv.append("--debug")
+    with pytest.raises(HandbenchError):
+        main()
+    assert describe(PermissionError(13, "", "there")).startswith("no permission (there): work in")

@@ -1,5 +1,6 @@
 """handbench: the command line. Each command is loaded only when it is called."""
 
+import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -74,9 +75,10 @@ def group(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit code 1."""
-    debug = "--debug" in sys.argv[1:2]
+    words = [word for word in sys.argv[1:] if word != "--debug"]  # wherever it stands
+    debug = len(words) < len(sys.argv) - 1 or bool(os.environ.get("HANDBENCH_DEBUG"))
     try:
-        code = group.main(prog_name="handbench", standalone_mode=False)
+        code = group.main(words, prog_name="handbench", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         fail("stopped; the same command goes on from here", 130)
@@ -100,6 +102,8 @@ def describe(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full{where}: free some space and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission{where}: work in a folder of yours, or name one with --out"
     return f"{error.strerror or error}{where}"
 
 
