@@ -53,11 +53,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """UTF-8 text, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
+    """Bytes, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -78,5 +80,6 @@ def read_json(path: str | Path) -> Any:
 
 
 def sha256(path: str | Path) -> str:
+    """Hex digest of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

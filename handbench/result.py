@@ -49,6 +49,7 @@ class Result:
         write_json(folder / "result.json", self.as_json())
 
     def as_json(self) -> dict[str, Any]:
+        """All but the per-hand values and the folder."""
         return {
             "format": f"{FORMAT}@{FORMAT_VERSION}",
             "protocol": dict(self.protocol),

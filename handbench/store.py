@@ -78,10 +78,12 @@ def decode(encoded: bytes, flags: int) -> NDArray[np.uint8] | None:
 
 
 def read_text(dataset: h5py.Dataset) -> NDArray:
+    """All texts of a dataset of fixed-length UTF-8."""
     return np.char.decode(dataset[()].astype("S"), "utf-8").astype(str)
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:
+    """A file's attributes as plain Python values."""
     plain = {name: file.attrs[name] for name in file.attrs}
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in plain.items()}
 
@@ -183,6 +185,7 @@ class PartBytes:
             os.close(self.descriptor)
 
     def read(self, name: str, row: int) -> bytes:
+        """The bytes of one row of a dataset. Raises DataError where the file is cut short."""
         base, offsets = self.where[name]
         start, stop = int(offsets[row]), int(offsets[row + 1])
         found = os.pread(self.descriptor, stop - start, base + start)

@@ -25,6 +25,7 @@ class Coverage:
         return float((self.nearest_deg <= degrees).mean())
 
     def as_json(self) -> dict[str, Any]:
+        """What JSON keeps of it: shares within some distances, the median and the greatest."""
         return {
             "test": self.test,
             "train": self.train,

@@ -18,6 +18,7 @@ MANO_PAGE = "https://mano.is.tue.mpg.de"
 
 
 def check_environment() -> Iterator[Check]:
+    """One check of each thing that handbench needs or can use."""
     for look in (_python, _torch, hand_model, _turbojpeg, _data, _runs, _disk):
         yield look()
 

@@ -75,6 +75,7 @@ class Sides:
         return unturned(self.hands.as_right[chosen]), chosen
 
     def hand_name(self, hand: int) -> str:
+        """`id:side` of a hand by its number."""
         side = "left" if self.hands.is_left[hand] else "right"
         return f"{self.split.columns['id'][self.hands.row[hand]]}:{side}"
 

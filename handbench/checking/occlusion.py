@@ -40,6 +40,7 @@ class Runs:
         return np.concatenate([[1.0], np.cumprod(1 - over / watched)])
 
     def summary(self) -> dict[str, Any]:
+        """Counts, and lengths in frames; None where no run has one."""
         whole = self.length[self.begins & self.ends]
         lasting = self.lasting()
         below = np.flatnonzero(lasting <= 0.5)
@@ -72,6 +73,7 @@ class Occlusion:
     runs: dict[str, dict[str, Runs]]
 
     def as_json(self) -> dict[str, Any]:
+        """The same by names, null for what no labelled hand tells."""
         return {
             "split": self.name,
             "hands": self.hands,

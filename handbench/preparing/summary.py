@@ -42,6 +42,7 @@ class Summary:
 
     @classmethod
     def of(cls, split: Split, made: int, seconds: float) -> "Summary":
+        """The numbers of a split, after a run that made so many rows."""
         attributes = split.attributes
         paths = [*split.columns.parts, split.folder / "index.h5"]
         return cls(
@@ -161,6 +162,7 @@ class Estimate:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
+        """The estimate as text, and what the raw folder lacks."""
         minutes = self.hours * 60
         time_text = f"{self.hours:.1f} h" if self.hours >= 1 else f"{max(minutes, 0.1):.1f} min"
         yield (

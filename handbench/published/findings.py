@@ -34,6 +34,7 @@ class Span:
 
 
 def span(cell: Reported) -> Span:
+    """A printed figure with the ends that its rounding leaves open."""
     exact, half = cell.exact, cell.half
     return Span(float(exact), float(exact - half), float(exact + half), f"{exact}")
 

@@ -66,6 +66,7 @@ class Slot:
 
     @property
     def column(self) -> Column:
+        """The column of our table that takes measured values."""
         length = self.unit if unit(self.metric) == "mm" else {"%": "percent"}.get(self.unit, "")
         key = "_".join(filter(None, (self.metric.removesuffix("_mm"), self.part, length)))
         named = self.unit in ("", "1/s") or self.unit in self.heading

@@ -115,6 +115,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class PrintedTable:
+    """One table of a paper: its number, what it shows, and what to know of it."""
+
     paper: str
     table: str
     caption: str

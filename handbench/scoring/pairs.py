@@ -157,6 +157,7 @@ class Pairs:
 
 
 def distances_mm(points_m: NDArray, target_m: NDArray) -> NDArray:
+    """Distances (…, P) in mm of points (…, P, 3) in m; 0 where they are float rounding."""
     difference = points_m.astype(np.float64) - target_m.astype(np.float64)
     errors_mm = np.sqrt((difference**2).sum(-1)) * 1000.0
     return np.where(errors_mm < ROUNDING_MM, 0.0, errors_mm)

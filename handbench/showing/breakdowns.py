@@ -46,6 +46,8 @@ Values = Callable[[Result], dict[str, Estimate]]
 
 
 class Builder(Protocol):
+    """A table of results; mixed: of unequal protocols too."""
+
     def __call__(self, results: Sequence[Result], *, mixed: bool = False) -> Table: ...
 
 

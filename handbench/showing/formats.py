@@ -91,6 +91,7 @@ class Table:
 
 
 def number(cell: Cell, column: Column) -> str:
+    """A cell's value as text, without its interval."""
     if cell.kind == "not run":
         return NOT_RUN
     if cell.text:
@@ -243,6 +244,7 @@ def as_csv(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
+    """The table as Markdown, groups of rows headed by their tier."""
     head = ["method", *(column.title for column in table.columns), *table.extras]
     align = ["---", *("---:" for _ in table.columns), *("---" for _ in table.extras)]
     lines = [f"**{table.caption}**", "", _pipe(head), _pipe(align)]

@@ -123,6 +123,7 @@ def flattened(name: str, values: NDArray) -> NDArray | None:
 
 
 def with_joints(crop: NDArray, joints_crop: NDArray | None) -> NDArray:
+    """The crop (S,S,3) enlarged, with joints (21,2) in 0..1 of it drawn in."""
     large, factor = draw.enlarged(crop, 384)
     if joints_crop is None:
         return large
@@ -131,6 +132,7 @@ def with_joints(crop: NDArray, joints_crop: NDArray | None) -> NDArray:
 
 
 def grid(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many empty axes."""
     columns = min(count, COLUMNS)
     rows = -(-count // columns)
     figure, axes = canvas(columns, rows, (2.2 * columns, 2.2 * rows))
@@ -140,11 +142,13 @@ def grid(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def picture(axis: Axes, image: NDArray, title: str) -> None:
+    """An image under its title."""
     axis.imshow(image)
     axis.set_title(title, fontsize=8)
 
 
 def heat(axis: Axes, values: NDArray, title: str) -> None:
+    """Values (h,w) in colours, with their scale."""
     shown = axis.imshow(values, cmap="viridis")
     axis.set_title(title, fontsize=8)
     bar = axis.figure.colorbar(shown, ax=axis, fraction=0.046, pad=0.02)
@@ -173,6 +177,7 @@ def scattered(axis: Axes, crop: NDArray, places: NDArray, weights: NDArray, titl
 
 
 def table(axis: Axes, values: NDArray, title: str) -> None:
+    """Values (h,w) with their size in the title, each cell wide enough to be seen."""
     heat(axis, values, f"{title} {values.shape[0]} x {values.shape[1]}")
     axis.set_aspect("auto")
 

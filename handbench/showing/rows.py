@@ -131,6 +131,7 @@ def notes(results: Sequence[Result], mixed: bool) -> list[str]:
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:
+    """By tier, then by MPJPE."""
     return sorted(
         results, key=lambda each: (TIERS.index(tier(each)), each.metrics["mpjpe_mm"].value)
     )

@@ -117,6 +117,7 @@ def rows_of_runs(found: Sequence[Occlusion], rule: str) -> tuple[list[str], list
 
 
 def rows_of_coverage(coverages: Sequence[Coverage]) -> tuple[list[str], list[list[str]]]:
+    """Heading and one row a pair of splits."""
     heading = ["test", "train", "hands", *(f"within {d} deg" for d in WITHIN_DEG), "farthest deg"]
     rows = [
         [each.test, each.train, f"{len(each.nearest_deg):,}"]

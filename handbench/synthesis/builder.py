@@ -66,11 +66,13 @@ class Builder:
         self.parts.append((part, painted))
 
     def bar(self, start: tuple, end: tuple, kind: str = "body", front: tuple = (0, 0, 0)) -> None:
+        """A place to hold the object by: the segment start to end; front: where its front faces."""
         self.bars.append((np.array(start, float), np.array(end, float)))
         self.kinds.append(kind)
         self.fronts.append(front)
 
     def finish(self, name: str, seed: int) -> ObjectMesh:
+        """All parts as one mesh about the middle of its box."""
         starts = np.cumsum([0] + [len(part[0]) for part, _ in self.parts])
         verts = np.concatenate([part[0] for part, _ in self.parts])
         faces = np.concatenate([part[1] + s for (part, _), s in zip(self.parts, starts)])

@@ -25,6 +25,7 @@ class Film:
 
 
 def draw_film(rng: np.random.Generator) -> Film:
+    """A camera's habits by chance."""
     exposure = rng.uniform(0.95, 1.4)
     return Film(
         exposure * (1 + rng.uniform(-0.06, 0.06, 3)),

@@ -93,6 +93,7 @@ write_v2, write_v3 = partial(write, "v2"), partial(write, "v3")
 
 
 def split_of(sequence: str) -> str:
+    """The split whose lists name a sequence's pictures."""
     in_train = any(sequence in each.train for each in TAKES.values())
     return "train" if in_train else "evaluation"
 

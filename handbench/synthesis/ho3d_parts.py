@@ -98,9 +98,11 @@ def as_png(jpeg: bytes) -> bytes:
 
 
 def write_list(path: Path, lines: Iterable[tuple[str, int]]) -> None:
+    """A list of frames, SEQUENCE/0000 a line."""
     files.write_text(path, "".join(f"{sequence}/{frame:04d}\n" for sequence, frame in lines))
 
 
 def write_models(folder: Path, names: Iterable[str]) -> None:
+    """An OBJ file of each object, by its YCB name, in the models' folder layout."""
     for name in sorted(names):
         files.write_text(model_path(folder, name), obj_text(name))

@@ -28,6 +28,7 @@ class Stage:
 
     @classmethod
     def build(cls, surfaces: tuple[Surface, ...], lights: NDArray) -> "Stage":
+        """Join surfaces; lights (6,3) as `shade.shade` takes them."""
         starts = np.cumsum([0] + [len(s.rest_m) for s in surfaces])
         return cls(
             surfaces,
