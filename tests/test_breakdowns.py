@@ -11,6 +11,7 @@ from handbench.rules import LEVELS
 from handbench.scoring.score import means
 from handbench.scoring.seeds import pooled
 from handbench.showing import breakdowns, onset, plots, tables
+from handbench.showing.canvas import legible
 from handbench.showing.formats import FORMATS
 
 HANDS = 48
@@ -231,3 +232,14 @@ def test_latex_of_signs_that_its_fonts_lack():
     given = [made("α_手 <b> | 50 % “é”", 10)]
     text = FORMATS["latex"][0](tables.all_of(given)[0])
     assert r"U+03B1 \_U+624B  \textless{}b\textgreater{} \textbar{} 50 \% ``é''" in text
+
+
+def test_names_with_signs_of_formulas_are_drawn(tmp_path):
+    names = [r"a$\frac$b", "_hidden", 99 * "x"]
+    drawn = plots.pck_curves([made(name, 10 + k) for k, name in enumerate(names)], tmp_path)
+    (pdf,) = (path for path in drawn if path.suffix == ".pdf")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    kept = [legible(name) for name in names]
+    assert kept[0] == r"a\$\frac\$b"
+    assert not kept[1].startswith("_")
+    assert len(kept[2]) < 50

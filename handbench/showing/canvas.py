@@ -19,20 +19,32 @@ LEGEND_ROW = 0.16
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 
+LONGEST_NAME = 42
+
+
+def legible(name: str) -> str:
+    """A name as a legend shows it: matplotlib reads formulas between $ and hides what begins with
+    an underscore."""
+    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return f"{' ' if short.startswith('_') else ''}{short}".replace("$", r"\$")
+
+
 def banded(axis: Axes, points: NDArray, index: int, name: str) -> None:
     """Values (K,4: x, value, low, high) with their interval as a band."""
     x, value, low, high = points.T
-    axis.plot(x, value, marker="o", markersize=3, **style(index), label=name)
+    axis.plot(x, value, marker="o", markersize=3, **style(index), label=legible(name))
     axis.fill_between(x, low, high, color=COLOURS[index % len(COLOURS)], alpha=0.15, lw=0)
 
 
 def canvas(columns: int, rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure of size (w, h) inches with rows x columns axes, by rows."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(np.ravel(figure.subplots(rows, columns)))
 
 
 def style(index: int) -> dict:
+    """The colour and the line of the curve of that number."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": STYLES[index % len(STYLES)],
@@ -41,6 +53,7 @@ def style(index: int) -> dict:
 
 
 def decorate(axis: Axes, title: str, x: str, y: str, unit: bool = True) -> None:
+    """Titles and a light grid; unit: axes of 0..50 mm and shares 0..1, as PCK has."""
     axis.set_title(title, fontsize=8)
     axis.set_xlabel(x, fontsize=8)
     axis.set_ylabel(y, fontsize=8)

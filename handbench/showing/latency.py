@@ -16,6 +16,7 @@ from handbench.showing.canvas import (
     below,
     canvas,
     decorate,
+    legible,
     plain_numbers,
     save,
 )
@@ -63,7 +64,7 @@ def error_over_latency(results: Sequence[Result], folder: Path) -> list[Path]:
     """
     known = [(index, each, speed_of(each)) for index, each in numbered(results)]
     timed = [(index, each, speed) for index, each, speed in known if speed is not None]
-    untimed = [label(each) for _, each, speed in known if speed is None]
+    untimed = [legible(label(each)) for _, each, speed in known if speed is None]
     panels = list(dict.fromkeys(_conditions(speed) for _, _, speed in timed))
     size = (4.8 * len(panels), 3.3 + LEGEND_ROW * len(timed))
     figure, axes = canvas(len(panels), 1, size)
@@ -77,7 +78,11 @@ def error_over_latency(results: Sequence[Result], folder: Path) -> list[Path]:
         colour = COLOURS[index % len(COLOURS)]
         if not speed.get("macs"):
             axis.axhline(
-                error.value, color=colour, ls="--", lw=1, label=f"{label(each)} (no network)"
+                error.value,
+                color=colour,
+                ls="--",
+                lw=1,
+                label=f"{legible(label(each))} (no network)",
             )
             continue
         spread = np.nan_to_num([[error.value - error.low], [error.high - error.value]])
@@ -90,7 +95,7 @@ def error_over_latency(results: Sequence[Result], folder: Path) -> list[Path]:
             color=colour,
             elinewidth=0.8,
             capsize=2,
-            label=f"{label(each)} ({speed['parameters'] / 1e6:.2f} M)",
+            label=f"{legible(label(each))} ({speed['parameters'] / 1e6:.2f} M)",
         )
     for axis, conditions in zip(axes, panels):
         axis.set_xscale("log")

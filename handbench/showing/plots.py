@@ -23,6 +23,7 @@ from handbench.showing.canvas import (
     below,
     canvas,
     decorate,
+    legible,
     plain_numbers,
     save,
     style,
@@ -43,7 +44,7 @@ def pck_curves(results: Sequence[Result], folder: Path) -> list[Path]:
         for index, each in numbered(results):
             curve = pck(each.per_sample[errors])
             area = float(np.trapezoid(curve, dx=1.0 / (AUC_STEPS - 1)))
-            axis.plot(limits, curve, **style(index), label=f"{label(each)} ({area:.3f})")
+            axis.plot(limits, curve, **style(index), label=f"{legible(label(each))} ({area:.3f})")
             data[f"{label(each)}, {title}"] = curve
         decorate(axis, f"{title}, joints", "error threshold (mm)", "PCK")
         below(axis, "AUC")
@@ -61,7 +62,7 @@ def pck_by_level(results: Sequence[Result], folder: Path) -> list[Path]:
             chosen = each.per_sample["level"] == number
             if chosen.any():
                 curve = pck(each.per_sample["joint_errors_mm"][chosen])
-                axis.plot(limits, curve, **style(index), label=label(each))
+                axis.plot(limits, curve, **style(index), label=legible(label(each)))
                 data[f"{label(each)}, {level} %"] = curve
         decorate(
             axis,
