@@ -35,6 +35,12 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hands are the open ones whatever $HANDBENCH_MANO says outside."""
+    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
+
+
+@pytest.fixture
 def toy_places(monkeypatch: pytest.MonkeyPatch, small_data: Path, tmp_path: Path) -> None:
     """The small data, an empty folder of runs, and the methods `toy` and `oracle` by name."""
     import handbench.methods

@@ -28,12 +28,9 @@ from handbench.synthesis.likeness import object_mesh
 from handbench.synthesis.takes import draw_owners
 from handbench.visibility import label_scene
 
+pytestmark = pytest.mark.usefixtures("no_mano")
+
 LATE = 8  # pictures of the second sequence before its hand comes
-
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,11 @@ from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError, HandbenchError, UnknownName
 from handbench.store import decode
 
+pytestmark = pytest.mark.usefixtures("no_mano")
+
 SUBJECT = "20200928-subject-07"
 FIRST, MASTER = "836212060125", "840412060917"  # the cameras that are there
 WHOLE = 10  # labelled pictures of the tree
-
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +174,16 @@ def test_what_is_not_there_is_counted(tree, capsys):
 
 
 def test_a_missing_sequence_ends_the_numbers(tree):
-    shutil.rmtree(sorted((tree / SUBJECT).iterdir())[0])
+    listed = tree / "list.txt"
+    whole = sorted(path.name for path in (tree / SUBJECT).iterdir() if path.is_dir())
+    listed.write_text("".join(f"{SUBJECT}/{name} 3\n" for name in whole))
+    shutil.rmtree(tree / SUBJECT / whole[0])
     found = read(tree)
     assert {f.official_index for f in found} == {-1}
     assert DexYCB(SPLIT, raw=tree).found[0].there is False
+    # the list's frames of what is missing are expected too, by eight cameras
+    counts = [DexYCB(SPLIT, raw=tree, sequences=name) for name in (None, str(listed))]
+    assert [reader.plan() and reader.counts["expected"] for reader in counts] == [24, 8 * 3 * 100]
 
 
 def rewrite(name: str, old: str, new: str):

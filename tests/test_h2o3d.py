@@ -26,12 +26,9 @@ from handbench.synthesis import writers
 from handbench.synthesis.takes import draw_owners
 from handbench.visibility import label_scene
 
+pytestmark = pytest.mark.usefixtures("no_mano")
+
 META = "train/SMB2/meta/0001.pkl"
-
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -23,12 +23,9 @@ from handbench.scoring.images import object_shapes
 from handbench.store import decode, open_split
 from handbench.synthesis.takes import draw_layers
 
+pytestmark = pytest.mark.usefixtures("no_mano")
+
 VERSIONS = ("v2", "v3")
-
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
 
 
 @pytest.fixture(scope="module")

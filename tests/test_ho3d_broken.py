@@ -17,14 +17,11 @@ from handbench.datasets import ho3d_masks
 from handbench.datasets.png import png_size
 from handbench.errors import DataError, HandbenchError
 
+pytestmark = pytest.mark.usefixtures("no_mano")
+
 META = "train/ABF10/meta/0001.pkl"
 MASK = "train/ABF10/seg/0001"
 PROOF = Path("/tmp/ho3d-pickle-was-run")
-
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
 
 
 def copy(version: str, to: Path, *without: str) -> Path:

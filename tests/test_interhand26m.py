@@ -15,10 +15,7 @@ from handbench.datasets.jsonstream import stream
 from handbench.errors import DataError
 from handbench.synthesis.interhand26m import write_tree
 
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
+pytestmark = pytest.mark.usefixtures("no_mano")
 
 
 @pytest.fixture

@@ -11,10 +11,7 @@ from handbench.datasets.interhand26m import InterHand26M
 from handbench.datasets.jpeg import jpeg_size
 from handbench.errors import DataError, HandbenchError, UnknownName
 
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
+pytestmark = pytest.mark.usefixtures("no_mano")
 
 
 @pytest.fixture

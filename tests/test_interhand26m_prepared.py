@@ -15,6 +15,8 @@ from handbench.errors import DataError
 from handbench.schema import SIDES
 from handbench.store import Split, open_split
 
+pytestmark = pytest.mark.usefixtures("no_mano")
+
 
 def prepare(raw: Path, out: Path, *options: str) -> tuple[Split, str]:
     command = ["prepare", "interhand26m", "--raw", str(raw), "--split", "test", "--out", str(out)]
@@ -22,11 +24,6 @@ def prepare(raw: Path, out: Path, *options: str) -> tuple[Split, str]:
     if result.exception:
         raise result.exception
     return open_split("interhand26m/test", out), result.output
-
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,8 @@ from handbench.synthesis.takes import (
     subject_shape,
 )
 
+pytestmark = pytest.mark.usefixtures("no_mano")
+
 SIZE = (320, 240)
 K = np.array([[300.0, 0, 160], [0, 301, 118], [0, 0, 1]])
 TAKES = [
@@ -35,11 +37,6 @@ TAKES = [
     Take("empty", 3, ("right",), (), moments=1),
     Take("nobody", 3, (), ("037_scissors",), moments=1),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_mano(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HANDBENCH_MANO", raising=False)
 
 
 def hands() -> dict[str, Hand]:
