@@ -127,6 +127,8 @@ class DexYCB:
         listed = unlike = 0
         for sequence, first in zip(self.found, firsts):
             if sequence not in metas:
+                # of which side it is, only its own meta.yml would tell
+                listed += max(sequence.frames, 0) * len(cameras) * (self.side == "both")
                 continue
             meta = metas[sequence]
             expected = grasped_object(sequence.position) if sequence.position >= 0 else None

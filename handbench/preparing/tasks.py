@@ -132,6 +132,7 @@ class Job:
         part.write(self.folder / task.name, {**self.attributes, **own})
 
     def frames(self, task: Task) -> Iterator[Frame]:
+        """The frames of a part, sequence by sequence."""
         for plan, take in task.sequences:
             yield from islice(self.reader.frames(plan), take)
 
@@ -189,7 +190,8 @@ def run(job: Job, tasks: Sequence[Task], workers: int, advance: Callable[..., No
             min(workers, len(tasks)), context, initializer=_begin, initargs=(job, count, stop)
         )
         try:
-            waiting = {pool.submit(_make, task) for task in tasks}
+            with _interrupted_later():
+                waiting = {pool.submit(_make, task) for task in tasks}
             while waiting:
                 done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -204,6 +206,27 @@ def run(job: Job, tasks: Sequence[Task], workers: int, advance: Callable[..., No
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Ctrl-C waits until this ends, and processes started meanwhile never hear it.
+
+    A process that is stopped while it starts would print a traceback; to answer is for this one.
+    """
+    came: list[int] = []
+    main = threading.current_thread() is threading.main_thread()  # others may set no handler
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what children inherit
+    # another thread, that of a progress bar, may still take the signal
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if main else None
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if main:
+            signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextmanager
