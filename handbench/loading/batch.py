@@ -240,8 +240,7 @@ class Samples:
             raise UnknownName("visibility rule", rule, RULES)
         counts = self._gather("visibility/scene/finger_count", (6,), -1)
         share = self._gather("visibility/scene/hand", ())
-        sizes = np.bincount(self.hand.vertex_part, minlength=6)
-        fingers, hand = RULES[rule](counts, share, sizes)
+        fingers, hand = RULES[rule](counts, share, self.hand.part_sizes)
         known = (fingers != UNKNOWN).all(1) & (hand != UNKNOWN)
         return {
             "visibility": (fingers * known[:, None]).astype(np.float32),

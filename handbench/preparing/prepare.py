@@ -285,4 +285,4 @@ def _balance(columns: Columns, hand: Hand) -> dict[str, Any]:
         )
         for name in ("finger_count", "hand")
     )
-    return finite(balance(counts, shares, np.bincount(hand.vertex_part, minlength=6)))
+    return finite(balance(counts, shares, hand.part_sizes))
