@@ -59,6 +59,7 @@ class OccRobNet(KeypointTransformer):
         "full": 'OccRobNet Tables I, II, IV, row "Ours"; Table III, "w/ CIET & sigmoid att."',
         "no_sigmoid": 'OccRobNet Table III, row "w/ CIET"',
         "no_ciet": 'OccRobNet Table III, row "w/ sigmoid att."',
+        "no_ciet_no_softmax": 'the same row, read as sigmoid alone ("only the sigmoid attention")',
         "two_hands": 'OccRobNet Table I, row "Ours"',
         "hand_object": "OccRobNet section IV-A, MSSD",
         "two_hands_object": 'OccRobNet Table IV, row "Ours"',

@@ -81,7 +81,8 @@ class Seer:
             return None
         if self.method.inputs != ("image",) or self.wanted.boxes:
             return None
-        stream = self.method.stream(self.recipe.frame_step)
+        quick = getattr(self.method, "for_inference", lambda: self.method)()
+        stream = quick.stream(self.recipe.frame_step)
         return lambda batch: stream.push(batch["image"])
 
     @torch.inference_mode()
