@@ -79,6 +79,22 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path} is not JSON ({error}): was it cut short?") from error
 
 
+def read_npz(path: str | Path) -> dict[str, Any]:
+    """Arrays by name. Raises DataError naming the file when it is missing, cut short or foreign."""
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not an .npz" if Path(path).is_file() else "it does not exist")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is no readable .npz of plain arrays ({error})") from error
+
+
 def sha256(path: str | Path) -> str:
     """Hex digest of a file's bytes."""
     with open(path, "rb") as file:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from handbench import __version__
 from handbench.errors import DataError
-from handbench.files import read_json, replacing, write_json
+from handbench.files import read_json, read_npz, replacing, write_json
 from handbench.scoring.aggregate import unit_of
 from handbench.scoring.stats import Estimate
 
@@ -74,25 +74,22 @@ def read(path: str | Path) -> Result:
     if not isinstance(data, dict) or data.get("format") != f"{FORMAT}@{FORMAT_VERSION}":
         raise DataError(f"{path} is not a result of this version: score again with handbench eval")
     try:
-        with np.load(path.parent / "per_sample.npz", allow_pickle=False) as arrays:
-            per_sample = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path.parent / 'per_sample.npz'} cannot be read ({error}): "
-            "score again with handbench eval --force"
-        ) from error
-    return Result(
-        protocol=data["protocol"],
-        metrics={name: _estimate(row) for name, row in data["metrics"].items()},
-        levels={
-            level: {name: _estimate(row) for name, row in rows.items()}
-            for level, rows in data["levels"].items()
-        },
-        per_sample=per_sample,
-        provenance=data["provenance"],
-        clusters=data.get("clusters", {}),
-        folder=path.parent,
-    )
+        return Result(
+            protocol=data["protocol"],
+            metrics={name: _estimate(row) for name, row in data["metrics"].items()},
+            levels={
+                level: {name: _estimate(row) for name, row in rows.items()}
+                for level, rows in data["levels"].items()
+            },
+            per_sample=read_npz(path.parent / "per_sample.npz"),
+            provenance=data["provenance"],
+            clusters=data.get("clusters", {}),
+            folder=path.parent,
+        )
+    except DataError as error:
+        raise DataError(f"{error}: score again with handbench eval --force") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no whole result ({error!r}): score again") from error
 
 
 def versions() -> dict[str, str]:

@@ -160,6 +160,21 @@ def test_files_round_trip_and_are_scored_once(truth, tmp_path):
     assert changed.metrics["mpjpe_mm"].value > 1.5 * first.metrics["mpjpe_mm"].value
 
 
+def test_results_cut_short_get_one_line(truth, tmp_path):
+    score(from_truth(truth), truth, get("handbench")).write(tmp_path)
+    values, numbers = tmp_path / "per_sample.npz", tmp_path / "result.json"
+    whole = values.read_bytes()
+    for content in (whole[:300], b"", b"text"):
+        values.write_bytes(content)
+        with pytest.raises(DataError, match="per_sample.npz is no readable .npz.*score again"):
+            result.read(tmp_path)
+    values.write_bytes(whole)
+    for content in ('{"format": "handbench-result@1"}', "[]", "{"):
+        numbers.write_text(content)
+        with pytest.raises(DataError, match="result.json"):
+            result.read(tmp_path)
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign", "no joints", "missing"])
 def test_unreadable_files_get_one_line(truth, tmp_path, damage):
     path = tmp_path / "predictions.h5"

@@ -68,7 +68,9 @@ def export(
         problems = submission.validate(path, kind, samples)
         if problems:
             raise DataError(f"{path} is not fit to be sent: {'; '.join(problems)}")
-        say(f"{path}: fine")
+        known = samples is not None or subset or kind == "dexycb"
+        count = "" if known else "; whether it is complete is not known without --data"
+        say(f"{path}: fine{count}")
         return
     if Path(source).is_file():
         predictions = Path(source)

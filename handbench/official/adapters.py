@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from handbench import frames
 from handbench.errors import DataError, UnknownName
-from handbench.files import read_json
+from handbench.files import read_json, read_npz
 from handbench.pickles import load_pickle
 from handbench.predictions import Predictions
 from handbench.store import Split
@@ -136,11 +136,7 @@ def read_dump(path: Path) -> Any:
         return load_pickle(path)
     if path.suffix != ".npz":
         raise DataError(f"{path}: a dump is .npz, .pkl or .json, not {path.suffix or 'that'}")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no readable .npz of plain arrays ({error})") from error
+    return read_npz(path)
 
 
 def as_columns(dump: Any, path: Path) -> dict[str, list]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from handbench import predictions as prediction_files
 from handbench.errors import DataError, HandbenchError
+from handbench.files import read_npz
 from handbench.official import dexycb, ho3d
 from handbench.official.hands import (
     CONVENTIONS,
@@ -167,11 +168,12 @@ def _of_hands(hands: OfficialHands) -> NDArray[np.float32]:
 
 
 def _joint_3d(path: Path) -> NDArray:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            joint_3d = arrays["joint_3d"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: no array joint_3d can be read ({error})") from error
+    arrays = read_npz(path)
+    if "joint_3d" not in arrays:
+        raise DataError(f"{path} holds {sorted(arrays)}, but no array joint_3d")
+    joint_3d = arrays["joint_3d"]
+    if joint_3d.dtype.kind != "f":
+        raise DataError(f"{path}: joint_3d is of {joint_3d.dtype}, expected metres as floats")
     if joint_3d.ndim != 3 or joint_3d.shape[1:] != (21, 3):
         raise DataError(f"{path}: joint_3d is {joint_3d.shape}, expected (N, 21, 3)")
     return joint_3d

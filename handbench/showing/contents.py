@@ -38,11 +38,9 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            datasets = {name: f"{content[name].shape} {content[name].dtype}" for name in content}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as .npz ({error})") from error
+    datasets = {
+        name: f"{found.shape} {found.dtype}" for name, found in files.read_npz(path).items()
+    }
     return {"file": str(path), "attributes": {}, "datasets": datasets}
 
 
