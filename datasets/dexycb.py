@@ -14,7 +14,6 @@ from typing import Any
 from handbench.console import say
 from handbench.datasets import ycb
 from handbench.datasets.dexycb_files import (
-    SIDES,
     SIZE,
     Meta,
     read_extrinsics,
@@ -49,6 +48,7 @@ from handbench.datasets.trees import check_root
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
+from handbench.schema import SIDES
 
 NEED = "the subject folders, calibration/ and models/ of DexYCB"
 LISTS = ("labelled", "handoccnet")

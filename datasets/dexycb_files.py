@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from handbench.datasets import ycb
 from handbench.datasets.jpeg import Skip
 from handbench.errors import DataError
+from handbench.schema import SIDES
 
-SIDES = ("right", "left")
 SIZE = (640, 480)
 HAND = 255  # in seg
 LARGEST_YML = 1_000_000  # bytes; the real ones have a few kB

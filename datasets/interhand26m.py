@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from handbench import files
 from handbench.console import say
 from handbench.datasets.interhand26m_files import (
-    SIDES,
     Listing,
     annotation_files,
     human_list,
@@ -32,6 +31,7 @@ from handbench.datasets.trees import check_root
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
+from handbench.schema import SIDES
 
 NEED = "images/ and annotations/ of InterHand2.6M"
 # Official image counts of the 5 fps release (data set page; both releases), by annotation.

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from handbench import files
 from handbench.datasets.jsonstream import stream
 from handbench.errors import DataError
+from handbench.schema import SIDES
 
 HAND_TYPES = ("right", "left", "interacting")
-SIDES = ("right", "left")
 NOT_TOLD = 2  # validity in joint_3d.json of the first release: data.json has it alone
 
 IMAGE = np.dtype(

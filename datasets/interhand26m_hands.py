@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import frames
-from handbench.datasets.interhand26m_files import NOT_TOLD, SIDES
+from handbench.datasets.interhand26m_files import NOT_TOLD
 from handbench.datasets.jpeg import Skip
 from handbench.datasets.trees import is_synthetic
 from handbench.errors import DataError
@@ -18,6 +18,7 @@ from handbench.hand import Hand
 from handbench.mano_files import FILES, find_mano
 from handbench.records import HandRecord, Mesh
 from handbench.rigid import move_hand
+from handbench.schema import SIDES
 
 REGRESSOR = "J_regressor_mano_ih26m.npy"  # the release's own, beside the user's MANO files
 

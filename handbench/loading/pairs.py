@@ -12,9 +12,9 @@ from handbench.inference.outputs import native
 from handbench.loading import crop, objects
 from handbench.loading.augment import Draw
 from handbench.loading.batch import Batch, Samples
+from handbench.schema import SIDES
 from handbench.store import Hands, Split
 
-SIDES = ("right", "left")
 PER_HAND = ("joints_m", "verts_m", "joints_crop", "visibility", "hand_score")
 NATIVE: dict[str, Callable[[NDArray], NDArray]] = {
     **dict.fromkeys(("joints_m", "verts_m", "root_m"), mirror_points),
