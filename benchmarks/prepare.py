@@ -6,30 +6,38 @@ third-person camera: after loaders' widening by 1.5, log-normal about 175 px, 10
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import store
+import trimesh
 from labels import ROUNDS, cast_labels, grasp
 from labels import run as run_labels
 from report import Row, compare, interleave, main
+from scipy.spatial import ConvexHull
 
 from handbench.datasets.dexycb import DexYCB
 from handbench.datasets.fpha import FPHA
 from handbench.datasets.freihand import FreiHAND
 from handbench.datasets.interhand26m import InterHand26M
+from handbench.datasets.reach import cut_to_reach, hand_reach, may_hide
+from handbench.frames import to_camera
 from handbench.hand import default_hand
 from handbench.preparing import turbo
 from handbench.preparing.pictures import AS_SHIPPED, Pictures
 from handbench.preparing.tasks import Job, divide
-from handbench.records import Frame, HandRecord
+from handbench.records import Frame, HandRecord, Mesh, Scene
 from handbench.synthesis.writers import write_tree
 from handbench.visibility import label_scene
 
 SIZE = (640, 480)
 PICTURES = 60
+# where the held object stands, and three like it on the table
+PLACES = ([0, 0, 0], [0.25, 0, 0.1], [-0.25, 0.05, 0.1], [0.05, 0.05, 0.3])
+TABLE = [trimesh.transformations.translation_matrix(place) for place in PLACES]
 # what is read of each, and the CPU ms a frame that it may take
 OFFICIAL = {
     "dexycb": (DexYCB, "s2_test", 8.0),
@@ -41,7 +49,7 @@ OFFICIAL = {
 
 def run() -> list[Row]:
     """Every target of preparing, in one run."""
-    return run_labels() + label_limit() + store.run() + crops() + official_frames()
+    return run_labels() + label_limit() + fine_models() + store.run() + crops() + official_frames()
 
 
 def label_limit() -> list[Row]:
@@ -49,6 +57,42 @@ def label_limit() -> list[Row]:
     scene, hand = grasp(SIZE, 617.0), default_hand("right")
     ways = partial(cast_labels, scene), partial(label_scene, scene, hand, None)
     return [store.limit("labels 640x480", 2.5, interleave(ways, ROUNDS), 1e3)]
+
+
+def fine_models() -> list[Row]:
+    """A held object and three on the table, meshed as scans are: what can hide the hand is drawn.
+
+    The reference poses and draws all of them, as a reader without `reach` would.
+    """
+    scene, rows = grasp(SIZE, 617.0), []
+    can = scene.meshes[1]
+    for least in (16_000, 64_000, 256_000):
+        fine = trimesh.Trimesh(can.verts_m, can.faces)
+        while len(fine.faces) < least:
+            fine = fine.subdivide()
+        verts, faces = np.asarray(fine.vertices), np.asarray(fine.faces, np.int32)
+        hull = verts[ConvexHull(verts).vertices]
+        ways = (
+            partial(label_all, scene, verts, faces),
+            partial(label_near, scene, verts, faces, hull),
+        )
+        name = f"labels 640x480, four objects of {len(faces):,} faces"
+        rows.append(compare(name, "all drawn", "ms", interleave(ways, ROUNDS // 4), 2, 1e3))
+    return rows
+
+
+def label_all(scene: Scene, verts: np.ndarray, faces: np.ndarray) -> None:
+    others = [Mesh(to_camera(verts, T), faces, "occluder") for T in TABLE]
+    meshes = scene.meshes[0], *others
+    label_scene(replace(scene, meshes=meshes), default_hand("right"), None)
+
+
+def label_near(scene: Scene, verts: np.ndarray, faces: np.ndarray, hull: np.ndarray) -> None:
+    hand, K = scene.meshes[0], scene.K
+    reach = hand_reach([hand.verts_m], K)
+    hiding = [T for T in TABLE if may_hide(to_camera(hull, T), reach, K)]
+    others = [Mesh(*cut_to_reach(verts, faces, T, K, reach), "occluder") for T in hiding]
+    label_scene(replace(scene, meshes=(hand, *others)), default_hand("right"), None)
 
 
 def crops() -> list[Row]:
