@@ -92,7 +92,7 @@ def read_npz(path: str | Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is no readable .npz of plain arrays ({error})") from error
+        raise DataError(f"{path} cannot be read as .npz of plain arrays ({error})") from error
 
 
 def sha256(path: str | Path) -> str:

@@ -166,7 +166,7 @@ def test_results_cut_short_get_one_line(truth, tmp_path):
     whole = values.read_bytes()
     for content in (whole[:300], b"", b"text"):
         values.write_bytes(content)
-        with pytest.raises(DataError, match="per_sample.npz is no readable .npz.*score again"):
+        with pytest.raises(DataError, match="per_sample.npz cannot be read as .npz.*score again"):
             result.read(tmp_path)
     values.write_bytes(whole)
     for content in ('{"format": "handbench-result@1"}', "[]", "{"):
