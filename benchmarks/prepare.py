@@ -77,7 +77,7 @@ def fine_models() -> list[Row]:
             partial(label_near, scene, verts, faces, hull),
         )
         name = f"labels 640x480, four objects of {len(faces):,} faces"
-        rows.append(compare(name, "all drawn", "ms", interleave(ways, ROUNDS // 4), 2, 1e3))
+        rows.append(compare(name, "all drawn", "ms", interleave(ways, ROUNDS // 4), 1.5, 1e3))
     return rows
 
 
