@@ -70,6 +70,7 @@ def test_reads_back_what_the_takes_were(tree):
         assert frame.official_index == numbered[name]  # counted through all, labelled or not
         assert frame.image_path == f"{shot.sequence}/{shot.camera}/color_{frame.order:06d}.jpg"
         assert frame.subject == 7 and frame.recording == shot.sequence
+        assert frame.clip == 0  # no picture is missing between two others
         np.testing.assert_allclose(frame.K, shot.K, atol=1e-9)
         np.testing.assert_allclose(frame.T_world_camera, shot.T_world_camera, atol=1e-12)
         assert frame.object.name == shot.object.name

@@ -104,6 +104,17 @@ def test_tree_to_hdf5_equals_the_takes(built, shots, tmp_path, capsys):
     assert ((bone > 0.05) & (bone < 0.13)).all()
 
 
+def test_joints_beyond_the_picture_are_told_from_those_inside(tree):
+    rows = np.loadtxt(tree / SKELETON)
+    rows[:, 1::3] += 320  # mm to one side
+    (tree / SKELETON).write_text("".join(f"{' '.join(map(str, row))}\n" for row in rows))
+    for frame in read(tree)[0]:
+        x, y = frame.right.joints_px.T
+        inside = (x >= -0.5) & (x < frame.image_size[0] - 0.5) & (y >= -0.5)
+        assert 0 < inside.sum() < 21 and y.max() < frame.image_size[1] - 0.5
+        assert (frame.right.joints_valid == np.where(inside, 3, 1)).all()
+
+
 def test_a_board_before_the_hand_hides_exactly_what_is_behind_it(built, tree, tmp_path):
     """The object is a board whose straight edge runs down the picture through the hand."""
     frame = read(built)[0][0]
