@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,13 +28,15 @@ FROM_PLAIN = ("--steps", "400", "-o", "lr=0.0015")  # of a network whose backbon
 class Job:
     """One command in a process and on a thread of its own.
 
-    run: the folder it trains into; after: the title of a job that must be done before.
+    run: the folder it trains into; after: the title of a job that must be done before; scored:
+    how many runs it scores.
     """
 
     title: str
     command: tuple[str, ...]
     run: Path | None = None
     after: str = ""
+    scored: int = 0
 
     def state(self) -> str:
         """Where a run stands, from the last line of its log."""
@@ -76,7 +79,7 @@ def trainings() -> list[Job]:
 
 def scoring(split: str, runs: Sequence[Path], *options: str) -> Job:
     command = ("eval", *map(str, runs), "--data", f"synthetic/{split}", "--device", "cpu", *options)
-    return Job(f"score {split}", command)
+    return Job(f"score {split}", command, scored=len(runs))
 
 
 def preparing(splits: Sequence[str], workers: int) -> Job:
@@ -105,7 +108,7 @@ def demo(out: Path, workers: int) -> None:
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     say(f"\n{minutes} min {seconds:02d} s")
     say(f"Look at:  {out / 'report.html'}   (tables, curves, worst cases)")
-    say("Next:     handbench show synthetic/test --index 12 · handbench prepare --help · README.md")
+    say(f"Next:     {called()} show synthetic/test --index 12   (then docs/tutorial.md)")
 
 
 def work(title: str, jobs: Sequence[Job], at_once: int) -> None:
@@ -160,6 +163,16 @@ def handbench() -> list[str]:
     return [sys.executable, "-P", "-m", "handbench"]
 
 
+def called() -> str:
+    """What to type for this program: its name, or where it lies when the shell does not know it."""
+    if shutil.which("handbench"):
+        return "handbench"
+    beside = Path(sys.executable).parent / "handbench"
+    if beside.is_file():
+        return min(str(beside), os.path.relpath(beside), key=len)
+    return f"{sys.executable} -m handbench"
+
+
 def environment() -> dict[str, str]:
     """One thread a process: more threads than cores make a step many times slower."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -184,5 +197,11 @@ def _finish(job: Job, process: subprocess.Popen, log: IO[str]) -> None:
         told = log.read().rstrip().splitlines()
     if process.returncode:
         raise HandbenchError(f"{job.title} stopped: {told[-1] if told else 'no word'}")
-    for line in [f"train     {job.state()}"] if job.run else told:
+    if job.run:
+        told = [f"train     {job.state()}"]
+    elif job.scored:
+        # what is said of every run is said once, and where each file lies not at all
+        told = list(dict.fromkeys(line for line in told if "predictions.h5" not in line))
+        told = [f"score     synthetic/{job.title.split()[1]:<12} {job.scored} runs", *told]
+    for line in told:
         say(line)

@@ -1,11 +1,15 @@
 """The command line as people use it who know nothing of the code: slips, completion, odd names."""
 
+import io
+import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
+from handbench import demo, registry
 from handbench.cli import describe, group, main
 from handbench.errors import HandbenchError
 
@@ -93,3 +97,33 @@ def test_a_traceback_is_shown_when_asked_for_and_only_then(monkeypatch, capsys):
     with pytest.raises(HandbenchError):
         main()
     assert describe(PermissionError(13, "", "there")).startswith("no permission (there): work in")
+
+
+def test_the_demo_names_a_command_that_can_be_typed_and_says_things_once(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
+    assert demo.called() == f"{tmp_path}/.venv/bin/python -m handbench"
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/handbench").touch()
+    monkeypatch.chdir(tmp_path)
+    assert demo.called() == ".venv/bin/handbench"
+    log = io.StringIO("2 hands have no box\na/predictions.h5: 9 hands\n2 hands have no box\n")
+    job = demo.scoring("onset", [tmp_path] * 2)
+    demo._finish(job, SimpleNamespace(returncode=0), log)
+    assert capsys.readouterr().err.split("\n") == [
+        "score     synthetic/onset        2 runs",
+        "2 hands have no box",
+        "",
+    ]
+
+
+def test_a_package_that_cannot_be_imported_hides_no_other_method(monkeypatch, toy_places):
+    real = registry.table
+    broken = {"broken": "no_such_module:X"}
+    monkeypatch.setattr(registry, "table", lambda kind: {**real(kind), **broken})
+    found = CliRunner().invoke(group, ["list", "variants"])
+    assert found.exit_code == 0, found.exception
+    assert "toy/full" in found.stdout
+    assert "broken is left out" in found.stderr

@@ -21,7 +21,7 @@ def names(what: str, as_json: bool) -> None:
         return
     width = max((len(row["name"]) for row in found), default=0) + 2
     for row in found:
-        click.echo(f"{row['name']:<{width}}{row['about']}")
+        click.echo(f"{row['name']:<{width}}{row['about']}".rstrip())
 
 
 def registered(kind: str) -> list[dict[str, Any]]:
@@ -37,6 +37,7 @@ def variants() -> list[dict[str, Any]]:
     Needs torch, as methods do.
     """
     from handbench import registry
+    from handbench.console import say
     from handbench.errors import MissingPackage
 
     found = []
@@ -44,9 +45,12 @@ def variants() -> list[dict[str, Any]]:
         try:
             kind = registry.load("method", method)
         except ModuleNotFoundError as error:
-            if error.name != "torch":
+            if error.name == "torch":
+                raise MissingPackage("torch", "train", "listing variants") from error
+            if method in registry.builtin("method"):
                 raise
-            raise MissingPackage("torch", "train", "listing variants") from error
+            say(f"{method} is left out, its package cannot be imported: {error}")
+            continue
         cells = getattr(kind, "CELLS", {})
         found += [
             {
