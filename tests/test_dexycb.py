@@ -96,6 +96,16 @@ def test_reads_back_what_the_takes_were(tree):
     assert [f.id for f in copy.frames(plan)] == [f.id for f in reader.frames(plans[0])]
 
 
+def test_depth_pictures_hold_millimetres(tree):
+    shot = shots()[0]
+    path = (
+        tree / shot.sequence / shot.camera / f"aligned_depth_to_color_{shot.frame_number:06d}.png"
+    )
+    depth_mm = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    nearest = min(mesh.verts_m[:, 2].min() for mesh in shot.scene.meshes)
+    assert depth_mm[depth_mm > 0].min() == pytest.approx(nearest * 1000, abs=3)
+
+
 def test_prepared_file_equals_the_truth(prepared):
     split, output = prepared
     assert "skipped 8: 8 no hand annotated" in output
