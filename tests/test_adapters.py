@@ -71,6 +71,22 @@ def test_sides_come_from_the_split_where_the_dump_has_none(split, tmp_path):
     assert np.array_equal(one.joints_m, other.joints_m)
 
 
+def test_names_and_sides_of_other_types(split, tmp_path):
+    """Bytes and words; as many sides as hands."""
+    path = dumps.write(tmp_path / "d.npz", dumps.records(split, "hamer"))
+    with np.load(path) as given:
+        columns = dict(given)
+    side = np.where(columns["right"] == 1, "Right", "Left")
+    columns |= {"image_name": columns["image_name"].astype("S"), "right": side}
+    np.savez(tmp_path / "words.npz", **columns)
+    one, other = adapt(path, "hamer", split), adapt(tmp_path / "words.npz", "hamer", split)
+    assert np.array_equal(one.id, other.id)
+    assert np.array_equal(one.joints_m, other.joints_m)
+    np.savez(tmp_path / "short.npz", **columns | {"right": side[1:]})
+    with pytest.raises(DataError, match="11 sides in right for 12 hands"):
+        adapt(tmp_path / "short.npz", "hamer", split)
+
+
 def test_images_are_found_by_id_path_ending_and_official_index(split, tmp_path):
     names = [
         "listed/evaluation/s001/cam/2",
@@ -92,6 +108,7 @@ def test_images_are_found_by_id_path_ending_and_official_index(split, tmp_path):
         (lambda r: r.update(joints3d=np.zeros((20, 3)).tolist()), "one shape"),
         (lambda r: r.update(joints3d="x"), "no array of numbers"),
         (lambda r: r.update(right="up"), "expected left or right"),
+        (lambda r: r.update(right=[1, 0]), "several values for one hand"),
     ],
 )
 def test_bad_dumps_are_named(split, tmp_path, change, said):

@@ -160,8 +160,17 @@ def as_columns(dump: Any, path: Path) -> dict[str, list]:
 def _names(columns: Mapping[str, list], path: Path) -> list[str]:
     for key in NAMES:
         if key in columns:
-            return [str(np.asarray(name).item()) for name in columns[key]]
+            return [str(each) for each in _single(columns, key, path)]
     raise DataError(f"{path} has {sorted(columns)}, but no image names: one of {', '.join(NAMES)}")
+
+
+def _single(columns: Mapping[str, list], key: str, path: Path) -> list[Any]:
+    """One value a hand; texts out of bytes."""
+    try:
+        values = [np.asarray(value).item() for value in columns[key]]
+    except ValueError as error:
+        raise DataError(f"{path}: {key} holds several values for one hand") from error
+    return [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in values]
 
 
 def _array(
@@ -231,7 +240,9 @@ def _sides(
     key = next((key for key in adapter.side if key in columns), None)
     if key is not None:
         words = {"left": True, "right": False, 0: True, 1: False}  # is the hand a left one
-        values = [np.asarray(value).item() for value in columns[key]]
+        values = [v.lower() if isinstance(v, str) else v for v in _single(columns, key, path)]
+        if len(values) != len(row):
+            raise DataError(f"{path}: {len(values)} sides in {key} for {len(row)} hands: one each")
         unknown = [value for value in values if value not in words]
         if unknown:
             raise DataError(f"{path}: {key} holds {unknown[0]!r}, expected left or right, 0 or 1")
