@@ -129,6 +129,7 @@ class Hand:
         Shapes: SHAPES; J_regressor may be a scipy sparse matrix. Raises ShapeError.
         """
         if hasattr(J_regressor, "toarray"):
+            _check_shape("J_regressor", J_regressor.shape)
             J_regressor = J_regressor.toarray()
         given = {
             "v_template": v_template,
@@ -302,16 +303,23 @@ def _open_right() -> Hand:
 
 
 def _checked(name: str, value: ArrayLike) -> NDArray:
-    array = np.ascontiguousarray(value, dtype=np.int32 if name == "faces" else np.float64)
-    wanted = SHAPES[name]
-    if array.ndim != len(wanted) or any(w not in (None, a) for w, a in zip(wanted, array.shape)):
-        shown = tuple("any" if w is None else w for w in wanted)
-        raise ShapeError(f"{name} has shape {array.shape}, a hand model needs {shown}")
+    try:
+        array = np.ascontiguousarray(value, dtype=np.int32 if name == "faces" else np.float64)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{name} is no array of numbers ({error})") from None
+    _check_shape(name, array.shape)
     if name == "faces" and array.size and not 0 <= array.min() <= array.max() < 778:
         raise ShapeError("faces name vertices outside 0 to 777")
     if not np.isfinite(array).all():
         raise ShapeError(f"{name} holds values that are not finite")
     return array
+
+
+def _check_shape(name: str, found: tuple[int, ...]) -> None:
+    wanted = SHAPES[name]
+    if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found)):
+        shown = tuple("any" if w is None else w for w in wanted)
+        raise ShapeError(f"{name} has shape {found}, a hand model needs {shown}")
 
 
 def _batch(values: ArrayLike, width: int, name: str) -> NDArray:

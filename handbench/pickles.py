@@ -18,6 +18,7 @@ import numpy as np
 from handbench.errors import DataError
 
 PLAIN_KINDS = "biufcSU"  # numbers, truth values and fixed-length strings
+MOST_EMPTY = 1 << 20  # items of no width cost no bytes in the file, but time
 ATOMS = (type(None), bool, int, float, complex, str, bytes, bytearray, np.generic)
 
 
@@ -176,6 +177,8 @@ class _Chumpy(_State):
 def _from_buffer(content: Any, dtype: Any, shape: Any, order: str = "C") -> np.ndarray:
     if not isinstance(dtype, _Dtype) or dtype.dtype.kind == "O":
         raise pickle.UnpicklingError("an array of bytes without a plain type")
+    if not dtype.dtype.itemsize and math.prod(shape) > MOST_EMPTY:
+        raise pickle.UnpicklingError("an array of endlessly many items of no width")
     raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
     if len(raw) != math.prod(shape) * dtype.dtype.itemsize:
         raise pickle.UnpicklingError("an array whose bytes do not fit its shape")
@@ -228,7 +231,9 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own form: the compiled one makes room for any place in memory that a file names."""
+
     def __init__(self, file: io.BytesIO, where: str, allow_chumpy: bool) -> None:
         super().__init__(file, encoding="latin1")
         self.where = where

@@ -291,6 +291,11 @@ def test_wrong_shapes_are_named():
     arrays = random_arrays()
     with pytest.raises(ShapeError, match=r"weights has shape \(778, 15\)"):
         Hand.from_arrays(**{**arrays, "weights": arrays["weights"][:, :15]})
+    with pytest.raises(ShapeError, match="v_template is no array of numbers"):
+        Hand.from_arrays(**{**arrays, "v_template": {"a": 1}})
+    wide = sparse.csr_matrix((16, 1 << 40))  # 140 TB if it were filled in
+    with pytest.raises(ShapeError, match=r"J_regressor has shape \(16, 1099511627776\)"):
+        Hand.from_arrays(**{**arrays, "J_regressor": wide})
     with pytest.raises(ShapeError, match="outside 0 to 777"):
         Hand.from_arrays(**{**arrays, "faces": arrays["faces"] + 1})
     with pytest.raises(ShapeError, match="kintree_table"):

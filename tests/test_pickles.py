@@ -3,6 +3,7 @@ import copyreg
 import os
 import pickle
 import sys
+import tracemalloc
 import types
 
 import numpy as np
@@ -225,6 +226,7 @@ def forged(shape, dtype, content=b"\x10" * 8) -> Call:
         forged((9,), np.dtype("f8")),
         forged((-1, -1), np.dtype("f8")),
         forged((2**40,), np.dtype("O"), []),
+        forged((2**40,), np.dtype("S0"), b""),  # no bytes, but hours
     ],
 )
 def test_forged_arrays_are_refused(array):
@@ -279,6 +281,15 @@ def test_persistent_and_registered_objects_are_refused():
         with pytest.raises(DataError):
             parse_pickle(content, "x.pkl")
     assert not copyreg._inverted_registry
+
+
+def test_a_place_in_memory_is_not_made_room_for():
+    tracemalloc.start()
+    try:
+        assert parse_pickle(b"\x80\x02]r\xff\xff\xff\x00.", "x.pkl") == []  # place 16,777,215
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_missing_and_cut_files(tmp_path):
