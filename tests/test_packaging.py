@@ -7,6 +7,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from handbench import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -86,6 +89,12 @@ def test_the_wheel_holds_one_package_with_its_data(wheel):
     ):
         for file in (ROOT / room).glob("*.py"):
             assert f"{package}/{file.name}" in inside, file
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == __version__
+    assert len(cited["references"]) == 4
 
 
 def test_the_installed_wheel_works_away_from_the_checkout(installed, tmp_path):
