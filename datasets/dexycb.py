@@ -211,7 +211,7 @@ class DexYCB:
         elif self.models.left_was_corrected():
             say(
                 f"{here}: MANO_LEFT.pkl has been corrected, but DexYCB's left hands belong to the "
-                "file as released: their meshes will be off (fit_error_mm)"
+                "file as released: put that one there, else their meshes are off (fit_error_mm)"
             )
 
     def frames(self, plan: SequencePlan) -> Iterator[Frame]:

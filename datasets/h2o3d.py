@@ -58,6 +58,7 @@ class H2O3D(ListedReader):
     name = "h2o3d"
     title = "H2O-3D"
     masks_name = "segr"
+    no_truth = "the truth is not released"
     turns_deg = {
         **dict.fromkeys((3, 4, 6, 10, 21), HALF_TURN),
         **dict.fromkeys((19, 24, 25), tuple(range(-180, 180, 5))),

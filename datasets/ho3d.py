@@ -45,6 +45,7 @@ class HO3D(ListedReader):
     """
 
     turns_deg = dict.fromkeys((6, 10, 21), HALF_TURN)
+    no_truth = "evaluation_xyz.json and evaluation_verts.json are not there (docs/datasets/ho3d.md)"
 
     def __init__(
         self,

@@ -29,8 +29,8 @@ CAMERAS_MM = 10.0  # poses were fitted in all views at once
 class ListedReader:
     """A split that a text file lists: SEQ/0000 a line, in SPLIT/SEQ/{rgb,meta,…}.
 
-    A subclass gives name, title, suffix (of pictures), take_of(sequence), content(meta, …) and
-    says which lines it keeps.
+    A subclass gives name, title, suffix (of pictures), no_truth, take_of(sequence),
+    content(meta, …) and says which lines it keeps.
     """
 
     name: str
@@ -39,6 +39,8 @@ class ListedReader:
     masks_name = "seg"  # folder of masks in a sequence
     splits = SPLITS
     needs_raw = True
+    ships_verts = False  # the truth of evaluation, vertices included, is there
+    no_truth: str  # why it is not
     hand_models: tuple[Hand, Hand] | None
     # the symmetric rotations about z that kypt's evaluation lists, by object number
     turns_deg: Mapping[int, Sequence[float]]
@@ -160,7 +162,9 @@ class ListedReader:
         if len(self.listed) != official:
             found = f"found {len(self.listed):,}"
             say(f"{here}: expected {official:,} lines in {self.split}.txt, {found}")
-        if self.hand_models is None:
+        if self.split == "evaluation" and not self.ships_verts:
+            say(f"{here}: wrists, boxes and objects, no other joints or labels: {self.no_truth}")
+        elif self.hand_models is None:
             say(
                 f"{here}: no meshes from pose parameters and no occlusion labels: set "
                 "HANDBENCH_MANO to the folder of MANO_RIGHT.pkl and MANO_LEFT.pkl"

@@ -108,9 +108,12 @@ def test_tree_to_hdf5_equals_the_takes(built, shots, tmp_path):
     assert len(shapes["003_cracker_box"].symmetries) == 2
 
 
-def test_evaluation_has_wrists_boxes_and_the_object(built, shots):
+def test_evaluation_has_wrists_boxes_and_the_object(built, shots, capsys):
     found, reader = read(built, "evaluation")
     assert len(found) == 3
+    said = capsys.readouterr().err
+    assert "no other joints or labels: the truth is not released" in said
+    assert "HANDBENCH_MANO" not in said
     for frame in found:
         shot = shots[frame.sequence, frame.frame_number]
         for side in ("right", "left"):

@@ -293,11 +293,15 @@ def test_files_are_as_the_official_ones():
     assert (tips == meta["handJoints3D"][[20, 19, 18, 17, 16]]).all()
 
 
-def test_without_the_released_truth_evaluation_has_wrist_box_and_object(tmp_path):
+def test_without_the_released_truth_evaluation_has_wrist_box_and_object(tmp_path, capsys):
     root = shutil.copytree(tree("v2"), tmp_path / "raw", ignore=shutil.ignore_patterns("*.json"))
     found, reader = read(root, "v2", "evaluation")
     assert len(found) == 9
     assert not reader.ships_verts
+    assert (
+        "no other joints or labels: evaluation_xyz.json and evaluation_verts.json"
+        in capsys.readouterr().err
+    )
     for frame in found:
         assert frame.right.joints_valid.tolist() == [3] + [0] * 20
         assert np.isnan(frame.right.joints_m[1:]).all()
