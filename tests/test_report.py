@@ -185,10 +185,10 @@ def test_methods_without_a_mesh_are_drawn_as_skeletons(results):
 
 def test_many_methods_stand_in_several_rows_below_each_other(results):
     joints = np.random.default_rng(0).normal(0, 0.05, (21, 3))
-    bodies = [gallery.Body(f"method {k}", joints, None, np.full(5, 1)) for k in range(6)]
+    bodies = [gallery.Body(f"method {k}", joints, None, np.full(5, 1)) for k in range(8)]
     image, K = np.zeros((64, 64, 3), np.uint8), np.array([[60.0, 0, 32], [0, 60, 32], [0, 0, 1]])
     step = gallery.CELL + gallery.GAP
-    for count, rows, across in ((4, 2, 5), (6, 4, 5), (1, 2, 2)):
+    for count, rows, across in ((4, 2, 5), (6, 4, 4), (8, 4, 5), (1, 2, 2)):
         picture = gallery.panel(image, K, np.array([0, 0, 0.5]), bodies[:count], None)
         assert picture.shape[:2] == (rows * step - gallery.GAP, across * step - gallery.GAP)
 

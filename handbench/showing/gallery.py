@@ -239,8 +239,8 @@ def _text(image: NDArray, text: str, at: tuple[int, int], colour: tuple[int, int
 
 
 def _bands(upper: list[NDArray], lower: list[NDArray]) -> NDArray:
-    """Front views over side views; of more than ACROSS one pair of rows below the other."""
-    across = min(ACROSS, len(upper))
+    """Front views over side views; of more than ACROSS in several pairs of rows."""
+    across = -(-len(upper) // -(-len(upper) // ACROSS))  # rows of nearly one length
     white = [np.full((CELL, CELL, 3), 255, np.uint8)] * (-len(upper) % across)
     upper, lower = [*upper, *white], [*lower, *white]
     rows = [
