@@ -87,7 +87,7 @@ class Ring:
     def _taken(self, slot: int, places: list[Place]) -> Batch:
         """The arrays in a slot, which is free again once they are gone."""
         memory = (ctypes.c_byte * len(self.slots[slot])).from_buffer(self.slots[slot])
-        batch = {name: _array(memory, *place) for name, *place in places}
+        batch = {name: _array(memory, dtype, shape, begin) for name, dtype, shape, begin in places}
         if self.free.empty():  # whoever keeps many batches gets copies, and nobody waits for ever
             batch = {name: array.copy() for name, array in batch.items()}
             self.free.put(slot)

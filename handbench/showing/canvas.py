@@ -1,6 +1,7 @@
 """Figures without pyplot: nothing needs a display. Each is a PDF, a PNG and the CSV behind it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,11 @@ def decorate(axis: Axes, title: str, x: str, y: str, unit: bool = True) -> None:
 
 def below(axis: Axes, title: str = "") -> None:
     """The legend under its axes, where it covers no curve; LEGEND_ROW inches a line."""
-    under = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.19), "borderaxespad": 0.0}
+    under: dict[str, Any] = {
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, -0.19),
+        "borderaxespad": 0.0,
+    }
     axis.legend(title=title, fontsize=7, title_fontsize=7, frameon=False, **under)
 
 

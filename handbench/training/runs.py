@@ -95,8 +95,8 @@ def find(text: str) -> Run:
                 f"no run '{text}' in {files.runs_dir()}: handbench train {wanted[0]} makes one"
             )
         # a slip is nearer to a name of as many words than to a whole run's
-        names = {"/".join(run.name.split("/")[: len(wanted)]) for run in known}
-        raise UnknownName("run", text, names, f"in {files.runs_dir()}")
+        near = {"/".join(run.name.split("/")[: len(wanted)]) for run in known}
+        raise UnknownName("run", text, near, f"in {files.runs_dir()}")
     return hits[0]
 
 
