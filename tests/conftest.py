@@ -11,6 +11,8 @@ sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
 SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in [name for name in os.environ if name.startswith("HANDBENCH_")]:
+    del os.environ[name]  # a user's own data and MANO files play no part in tests
 
 
 @pytest.fixture(scope="session")
