@@ -17,6 +17,7 @@ from handbench.official import dexycb
 from handbench.official.jsonpoints import index
 from handbench.official.run import Options, evaluate_official
 from handbench.result import read
+from handbench.showing import tables
 
 SUBSET = Options(subset=True)
 CASES = ("small200", "edge60", "nonmano20")
@@ -182,6 +183,13 @@ def test_nan_is_named_dropped_or_made_the_worst(hands, tmp_path, where):
     dropped = score(tmp_path, tmp_path / "drop", Options(True, "drop"))
     others = np.delete(before.per_sample[name], 9)
     assert dropped.metrics[name].value == pytest.approx(others.mean())
+    told = tables.comparison([dropped]).notes
+    assert f"not finite and left out of the means: {tmp_path.name} 1 hands" in told
+    true = json.loads((tmp_path / "evaluation_xyz.json").read_text())
+    true[3][2][1] = float("nan")
+    (clean / "evaluation_xyz.json").write_text(json.dumps(true))
+    with pytest.raises(DataError, match="evaluation_xyz.json: sample 3 of the truth"):
+        score(clean, clean / "out")
     worst = score(tmp_path, tmp_path / "worst", Options(True, "worst"))
     assert worst.per_sample[name][9] == pytest.approx(1000)
     assert worst.metrics[name].n == 24

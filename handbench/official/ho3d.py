@@ -11,7 +11,7 @@ from handbench.errors import DataError
 from handbench.official.curves import Curves
 from handbench.official.hands import CONVENTIONS, Points, kind_of
 from handbench.official.jsonpoints import PointList, index_all
-from handbench.official.meshes import joint_trafo, score_meshes
+from handbench.official.meshes import check_finite, joint_trafo, score_meshes
 from handbench.scoring.align import MIDDLE, procrustes, scale_translation
 
 # protocol -> the official number of samples
@@ -86,6 +86,7 @@ def evaluate(
     predicted meshes (None) there are no mesh lines.
     """
     joints, target = pred[0].read(0, len(pred[0])), true[0].read(0, len(true[0]))
+    check_finite(true[0], target, 0)
     broken = ~np.isfinite(joints).all((1, 2))
     if broken.any() and (on_nan == "error" or (on_nan == "drop" and broken.all())):
         raise DataError(

@@ -38,7 +38,7 @@ def _of_csv(path: Path) -> dict[int, tuple[int, list[int]]]:
         with open(path, newline="", encoding="utf-8") as file:
             return {
                 int(row["official_index"]): (
-                    LEVELS.index(row["level"]) if row["level"] else -1,
+                    _level(row["level"]),
                     [int(row.get(f"{name}_{DEFAULT}") or UNKNOWN) for name in FINGERS],
                 )
                 for row in csv.DictReader(file)
@@ -48,6 +48,12 @@ def _of_csv(path: Path) -> dict[int, tuple[int, list[int]]]:
             f"{path} is no level list ({error}): it needs official_index and level as "
             "handbench show NAME/SPLIT --levels writes them"
         ) from error
+
+
+def _level(text: str) -> int:
+    if text and text not in LEVELS:
+        raise ValueError(f"level '{text}' is none of {', '.join(LEVELS)}")
+    return LEVELS.index(text) if text else -1
 
 
 def _of_split(name: Path) -> dict[int, tuple[int, list[int]]]:

@@ -84,6 +84,13 @@ def score_meshes(
     return MeshScores(raw, aligned, rows)
 
 
+def check_finite(true: Points, read: NDArray, start: int) -> None:
+    """Raises DataError naming the first true sample (read from `start` on) with a NaN."""
+    broken = np.flatnonzero(~np.isfinite(read).all((1, 2)))
+    if len(broken):
+        raise DataError(f"{true.path}: sample {start + broken[0]} of the truth is not finite")
+
+
 def _mapped(function, parts, workers: int | None) -> Iterator:
     workers = min(workers or usable_cores(), len(parts))
     if workers < 2:
@@ -115,6 +122,7 @@ def _score_slice(
 ):
     start, stop = part
     p, t = pred.read(start, stop), true.read(start, stop)
+    check_finite(true, t, start)
     broken = ~np.isfinite(p).all((1, 2))
     if not broken.any():
         return _score_finite(p, t, trafo, slice(start, stop))

@@ -115,7 +115,11 @@ def _result(
             for title, part in groups.items()
         },
         per_sample={**per_sample, **case.who},
-        provenance=_provenance(path, made, options),
+        provenance={
+            **_provenance(path, made, options),
+            # dropped ones; --on-nan worst has put numbers into the others
+            "non_finite": int(np.any([np.isnan(per_sample[name]) for name in names], axis=0).sum()),
+        },
     )
 
 

@@ -1,5 +1,6 @@
 """What all tables and figures of results share: names of rows, tiers, captions, what may meet."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -100,9 +101,9 @@ def check(results: Sequence[Result], mixed: bool) -> list[str]:
         name, values = next(iter(found.items()))
         title = EVALUATION_CONDITIONS.get(name, name)
         pairs = dict(zip(map(str, values), results))
-        told = "; ".join(f"{label(each)}: {value}" for value, each in pairs.items())
+        apart = "; ".join(f"{label(each)}: {value}" for value, each in pairs.items())
         raise HandbenchError(
-            f"these results do not share one protocol ({title}: {told}): "
+            f"these results do not share one protocol ({title}: {apart}): "
             "make one table of each, or add --mixed to footnote the difference"
         )
     told = []
@@ -127,7 +128,18 @@ def notes(results: Sequence[Result], mixed: bool) -> list[str]:
     presets = {each.provenance["predictions"].get("preset") for each in results}
     tiny = [TINY_NOTE] if "tiny" in presets else []
     lone = {boxes(each) for each in results} == {"unknown"} and "/" in _data(results)
-    return [*check(results, mixed), interval, *tiny, *([UNKNOWN_BOXES] if lone else [])]
+    unknown = [UNKNOWN_BOXES] if lone else []
+    return [*check(results, mixed), *_left_out(results), interval, *tiny, *unknown]
+
+
+def _left_out(results: Sequence[Result]) -> list[str]:
+    """Whose means are over fewer hands because broken predictions were dropped."""
+    dropped = [
+        f"{label(each)} {each.provenance['non_finite']:,}"
+        for each in results
+        if each.provenance.get("on_nan") == "drop" and each.provenance.get("non_finite")
+    ]
+    return [f"not finite and left out of the means: {', '.join(dropped)} hands"] if dropped else []
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:
@@ -145,7 +157,7 @@ def numbered(results: Sequence[Result]) -> list[tuple[int, Result]]:
 
 def stem(results: Sequence[Result]) -> str:
     """How files about this split begin: dexycb/s0_test -> dexycb_s0_test, other boxes named."""
-    name = _data(results).replace("/", "_")
+    name = re.sub(r"\W+", "_", _data(results)).strip("_")
     found = {boxes(each) for each in results}
     # of official lists nobody knows the boxes; there they tell no tables apart
     other = found - {MAIN_BOXES, *(() if "/" in _data(results) else ("unknown",))}
