@@ -32,6 +32,7 @@ from handbench.datasets.dexycb_hands import (
     read_segmentation,
 )
 from handbench.datasets.dexycb_lists import (
+    NO_BOX,
     OFFICIAL,
     RELEASED,
     SERIALS,
@@ -43,7 +44,7 @@ from handbench.datasets.dexycb_lists import (
     loaders_keep,
     rule_of,
 )
-from handbench.datasets.jpeg import Skip, read_picture
+from handbench.datasets.jpeg import LeftOut, Skip, read_picture
 from handbench.datasets.trees import check_root
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
@@ -222,8 +223,7 @@ class DexYCB:
             try:
                 frame = self._frame(plan, number, here)
             except Skip as reason:
-                expected = str(reason).startswith(NO_HAND)
-                if self.strict and not expected:
+                if self.strict and not isinstance(reason, LeftOut):
                     place = f"{self.raw / plan.name / plan.camera}, frame {number}"
                     raise DataError(f"{place}: {reason}") from None
                 self.skipped[str(reason)] += 1
@@ -237,11 +237,11 @@ class DexYCB:
         labels = read_labels(folder / f"labels_{number:06d}.npz", len(meta.ycb_ids))
         if labels.no_hand:
             shown = (labels.seg == 255).any()
-            raise Skip(f"{NO_HAND}, but the segmentation shows one" if shown else NO_HAND)
+            raise LeftOut(f"{NO_HAND}, but the segmentation shows one" if shown else NO_HAND)
         hand = read_hand(labels, key["K"])
         keep = loaders_keep(labels.joint_2d, SIZE)
         if self.list == "handoccnet" and self.split.endswith("_train") and not keep:
-            raise Skip(f"{NO_HAND} by the released loaders: its box is empty")
+            raise LeftOut(NO_BOX)
         picture = folder / f"color_{number:06d}.jpg"
         image = read_picture(picture, SIZE)
         objects = read_objects(labels, meta)

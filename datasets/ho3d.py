@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handbench.datasets.dexycb_lists import loaders_keep
+from handbench.datasets.dexycb_lists import NO_BOX, loaders_keep
 from handbench.datasets.ho3d_files import SIZE, Meta, Truth, intrinsics
 from handbench.datasets.ho3d_hands import (
     FIT_LIMIT_MM,
@@ -25,7 +25,7 @@ from handbench.datasets.ho3d_hands import (
 from handbench.datasets.ho3d_lists import LISTS, Line, subject_of, take_of
 from handbench.datasets.ho3d_masks import PALETTES, RIGHT, Masks, visible_box
 from handbench.datasets.ho3d_reader import HALF_TURN, ListedReader
-from handbench.datasets.jpeg import Skip
+from handbench.datasets.jpeg import LeftOut, Skip
 from handbench.errors import DataError, UnknownName
 from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh
@@ -93,7 +93,7 @@ class HO3D(ListedReader):
         )
         keep = loaders_keep(record.joints_px, SIZE)
         if self.list == "handoccnet" and not keep:
-            raise Skip("left out by the released loaders: its box is empty")
+            raise LeftOut(NO_BOX)
         shape = meta.array("handBeta", 10)
         pose, trans = meta.array("handPose", 48), meta.array("handTrans", 3)
         if self.hand_models is not None:

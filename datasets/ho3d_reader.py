@@ -15,7 +15,7 @@ from handbench.datasets.dexycb_hands import cameras_differ_mm
 from handbench.datasets.ho3d_files import SIZE, Meta, read_cameras, read_image, read_meta
 from handbench.datasets.ho3d_hands import object_mesh, object_record
 from handbench.datasets.ho3d_lists import OFFICIAL, Line, clips, moment, read_list
-from handbench.datasets.jpeg import Skip
+from handbench.datasets.jpeg import LeftOut, Skip
 from handbench.datasets.trees import check_root, hands_of_tree, page
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
@@ -82,7 +82,7 @@ class ListedReader:
         for place in places:
             if next((place / self.split).glob(f"*/{self.masks_name}"), None):
                 return place / self.split
-        if given != "auto":
+        if given != "auto" and self.split == "train":  # HO-3D has none of evaluation
             raise DataError(
                 f"-o masks={given}: expected {self.split}/SEQ/{self.masks_name} in it; found none"
             )
@@ -188,7 +188,7 @@ class ListedReader:
             try:
                 frame = self._frame(plan, i, number, int(plan.key["clip"][i]) + skipped)
             except Skip as reason:
-                if self.strict:
+                if self.strict and not isinstance(reason, LeftOut):
                     place = self.raw / self.split / plan.name
                     raise DataError(f"{place}, frame {number:04d}: {reason}") from None
                 self.skipped[str(reason)] += 1

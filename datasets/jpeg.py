@@ -18,6 +18,10 @@ class Skip(Exception):
     """Why a reader leaves one frame out; counted, or with --strict an error."""
 
 
+class LeftOut(Skip):
+    """A frame that annotation or list leave out on purpose: counted, but no fault in any case."""
+
+
 def read_picture(path: Path, size: tuple[int, int]) -> bytes:
     """The bytes of a JPEG of that size (w, h), as shipped. Raises Skip for what cannot be used."""
     try:

@@ -202,6 +202,8 @@ def test_partial_downloads_are_counted(tmp_path):
         read(root, models=str(root / "nowhere"))
     with pytest.raises(DataError, match=r"expected train/SEQ/seg in it; found none"):
         read(root, masks=str(root))
+    # one command prepares both splits, and masks of evaluation do not exist
+    assert READERS["v3"]("evaluation", tree("v3"), masks=str(tree("v3"))).masks is None
 
 
 def test_masks_beside_the_tree(tmp_path):
