@@ -25,7 +25,7 @@ from handbench.datasets.interhand26m_files import (
     read_ids,
     read_joints,
 )
-from handbench.datasets.interhand26m_hands import Fits, read_hands
+from handbench.datasets.interhand26m_hands import Fits, read_hands, unannotated
 from handbench.datasets.jpeg import Skip, read_picture
 from handbench.datasets.trees import check_root
 from handbench.errors import DataError, UnknownName
@@ -252,7 +252,10 @@ class InterHand26M:
             row = read_fits(self.files["fits"]).get(key["capture"], number)
             hands, meshes = self.fits.add(hands, row, T, FIT_LIMIT_MM)
         if self.side != "both":
-            hands = {side: hand if side == self.side else None for side, hand in hands.items()}
+            hands = {
+                side: hand if hand is None or side == self.side else unannotated()
+                for side, hand in hands.items()
+            }
         return Frame(
             id=f"interhand26m/{self.split}/{plan.name}/{plan.camera}/{number}",
             sequence=plan.name,

@@ -38,7 +38,7 @@ def read_hands(moment: Any, note: Any, T: NDArray, K: NDArray) -> dict[str, Hand
         seen = annotated & inside
         if not annotated.any():
             expected = not single or SIDES[note["hand_type"]] == side
-            hands[side] = _unannotated() if expected else None
+            hands[side] = unannotated() if expected else None
             continue
         joints_m = frames.to_camera(moment["world_mm"][order].astype(np.float64) / 1000, T)
         joints_m[~annotated] = np.nan
@@ -164,7 +164,8 @@ def _regressor(folder: Path) -> NDArray:
     return matrix
 
 
-def _unannotated() -> HandRecord:
+def unannotated() -> HandRecord:
+    """A hand that is in the picture, and nothing of it is told."""
     nothing = np.full((21, 3), np.nan)
     return HandRecord(nothing, np.zeros(21, np.uint8), nothing[:, :2], present=2)
 
