@@ -265,6 +265,9 @@ def test_leaks_between_splits_are_found(data, tmp_path):
     assert found["instants"].shared == 44
     near = found["poses nearer than 3 mm"]
     assert near.shared == near.of_b > 44
+    one, _, other = near.names[0].partition(" ~ ")
+    assert one.rpartition(":")[2] in ("right", "left")
+    assert other == f"{one} 0.00 mm"
     told = call("doctor", "--leakage", "takes", "--data-dir", root, "--out", tmp_path)
     assert "11 of 11" in told and "unknown" in told
     assert len((tmp_path / "leakage.csv").read_text().splitlines()) == 6

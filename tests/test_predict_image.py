@@ -123,6 +123,15 @@ def test_a_hand_is_put_where_its_joints_are_seen():
     assert placing.camera((401, 301))[:2, 2].tolist() == [200, 150]  # the middle pixel's centre
 
 
+def test_joints_and_mesh_count_from_the_predicted_wrist():
+    joints, verts = torch.randn(2, 21, 3), torch.randn(2, 778, 3)
+    arrays = {"is_left": np.array([0, 1]), "crop_matrix": np.tile(np.eye(2, 3), (2, 1, 1))}
+    found = outputs.native(arrays, {"joints_m": joints, "verts_m": verts}, 16)
+    apart = (verts - joints[:, :1]).numpy() * [[[1, 1, 1]], [[-1, 1, 1]]]
+    np.testing.assert_allclose(found["verts_m"], apart, atol=1e-6)
+    assert not found["joints_m"][:, 0].any()
+
+
 def test_pictures_get_json_mesh_and_overlay(picture, tmp_path, capsys):
     run = knowing()
     asked = wanted(box=BOX, focal=200.0)

@@ -9,6 +9,7 @@ import pytest
 
 from handbench.errors import DataError
 from handbench.hand import Hand
+from handbench.loading import crop
 from handbench.loading.augment import Augmentation
 from handbench.loading.batch import Samples
 from handbench.preparing import turbo
@@ -99,6 +100,12 @@ def test_margin_crops_are_lossless_and_say_where_they_lie(whole, cut):
         x0, y0, x1, y1 = small.windows[row]
         assert x0 % 16 == y0 % 16 == 0
         wanted = margin(frames[name], {})
+        # 1.5 times the joints' box, turned and enlarged by a quarter, has room in it
+        joints = next(h for h in (frames[name].right, frames[name].left) if h).joints_px
+        middle, side, _ = crop.square(crop.extent(joints[None].astype(float)), np.array([SIZE]))
+        half = side[0] * 1.25 / np.sqrt(2)
+        assert (wanted[:2] <= np.maximum(middle[0] - half, 0)).all()
+        assert (wanted[2:] >= np.minimum(middle[0] + half + 1, SIZE)).all()
         assert (np.array([x0, y0]) <= wanted[:2]).all()
         assert (np.array([x1, y1]) >= wanted[2:]).all()
         a, b = full.image(row), small.image(row)

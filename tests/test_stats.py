@@ -94,6 +94,10 @@ def test_a_mean_of_column_means_weighs_columns_alike():
     same = estimate(values, clusters)
     assert (alone.low, alone.high) == pytest.approx((same.low, same.high))
     assert np.isnan(estimate_columns(columns[:20], clusters[:20]).low)
+    # recordings of unequal length, drawn anew, weigh what they hold
+    uneven = np.concatenate([clusters, np.zeros(100, clusters.dtype)])
+    even = estimate_columns(np.full((len(uneven), 2), 5.0), uneven)
+    assert (even.low, even.high) == pytest.approx((5, 5))
 
 
 def test_a_mean_by_weights_has_the_same_interval():
