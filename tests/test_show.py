@@ -171,6 +171,5 @@ def test_list_names_what_can_be_typed():
 
 def test_list_of_variants():
     pytest.importorskip("torch")
-    pytest.importorskip("handbench.methods.h2onet")
     names = [row["name"] for row in json.loads(call("list", "variants", "--json")[0])]
     assert "mean_pose/full" in names
