@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from handbench import demo, registry
 from handbench.cli import describe, group, main
-from handbench.errors import HandbenchError
+from handbench.errors import DataError, HandbenchError
+from handbench.preparing.readers import open_readers
 
 
 def refused(*words: str) -> str:
@@ -127,3 +128,18 @@ def test_a_package_that_cannot_be_imported_hides_no_other_method(monkeypatch, to
     assert found.exit_code == 0, found.exception
     assert "toy/full" in found.stdout
     assert "broken is left out" in found.stderr
+
+
+def test_of_a_prefix_what_is_present_is_prepared_and_the_rest_is_told(capsys):
+    class Partial:
+        name, splits, needs_raw = "partial", ("s0_train", "s0_val", "s1_train"), False
+
+        def __init__(self, split, raw=None):
+            if split == "s0_val":
+                raise DataError("no picture of it")
+            self.split = split
+
+    assert [each.split for each in open_readers(Partial, ["s0"], None, {})] == ["s0_train"]
+    assert capsys.readouterr().err == "not there:  partial/s0_val: no picture of it\n"
+    with pytest.raises(DataError, match="no picture of it"):
+        list(open_readers(Partial, ["s0_val"], None, {}))

@@ -69,8 +69,8 @@ def open_readers(
 ) -> Iterator[Any]:
     """A reader for each split asked for, or for each one that is present when none is.
 
-    A prefix stands for its splits: s0 for s0_train, s0_val, s0_test. All names are checked before
-    the first split is opened. Raises UnknownName, DataError.
+    A prefix stands for those of its splits that are present: s0 for s0_train, s0_val, s0_test. All
+    names are checked before the first split is opened. Raises UnknownName, DataError.
     """
     name = reader_class.name
     if raw is None and reader_class.needs_raw:
@@ -80,9 +80,9 @@ def open_readers(
     if raw is not None and not reader_class.needs_raw:
         raise DataError(f"{name} is made here and takes no --raw")
     wanted = named_splits(reader_class, splits)
-    if wanted:
+    if wanted and set(splits) <= set(reader_class.splits):
         return (reader_class(split, raw, **options) for split in wanted)
-    return _present(reader_class, raw, options)
+    return _present(reader_class, wanted or reader_class.splits, raw, options)
 
 
 def named_splits(reader_class: Any, splits: Sequence[str]) -> list[str]:
@@ -97,16 +97,18 @@ def named_splits(reader_class: Any, splits: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _present(reader_class: Any, raw: str | Path | None, options: Options) -> Iterator[Any]:
+def _present(
+    reader_class: Any, splits: Sequence[str], raw: str | Path | None, options: Options
+) -> Iterator[Any]:
     failures = []
-    for split in reader_class.splits:
+    for split in splits:
         try:
             reader = reader_class(split, raw, **options)
         except HandbenchError as error:
             failures.append((split, error))
             continue
         yield reader
-    if len(failures) == len(reader_class.splits):
+    if len(failures) == len(splits):
         raise failures[0][1]
     for split, reason in failures:
         say(f"not there:  {reader_class.name}/{split}: {reason}")
