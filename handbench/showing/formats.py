@@ -112,9 +112,10 @@ def interval(cell: Cell, column: Column) -> str:
 def latex(table: Table) -> str:
     """A booktabs table environment; best bold, second underlined, intervals in small type."""
     wide = len(table.columns) + len(table.extras) > 8
+    size, gap = ("scriptsize", "2.4pt") if wide else ("footnotesize", "4pt")
     lines = [
         r"\begin{table}[htbp]",
-        rf"\centering\{'scriptsize' if wide else 'footnotesize'}\setlength{{\tabcolsep}}{{2.4pt}}",
+        rf"\centering\{size}\setlength{{\tabcolsep}}{{{gap}}}",
         rf"\caption{{{escape(table.caption)}}}",
         rf"\label{{tab:{table.name.replace('_', '-')}}}",
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}{'l' * len(table.extras)}}}",
