@@ -222,8 +222,7 @@ def escape(text: str) -> str:
 
 def _latin(sign: str) -> str:
     """The sign itself, or its number where LaTeX's own fonts lack it and would stop."""
-    known = " " <= sign <= "~" or "¡" <= sign <= "ÿ"
-    return sign if known else f"U+{ord(sign):04X} "
+    return sign if " " <= sign <= "~" or "¡" <= sign <= "ÿ" else f"U+{ord(sign):04X} "
 
 
 def as_csv(table: Table) -> str:
