@@ -10,7 +10,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from handbench import demo, registry
-from handbench.cli import describe, group, main
+from handbench.cli import COMMANDS, describe, group, main
 from handbench.errors import DataError, HandbenchError
 from handbench.preparing.readers import open_readers
 
@@ -143,3 +143,11 @@ def test_of_a_prefix_what_is_present_is_prepared_and_the_rest_is_told(capsys):
     assert capsys.readouterr().err == "not there:  partial/s0_val: no picture of it\n"
     with pytest.raises(DataError, match="no picture of it"):
         list(open_readers(Partial, ["s0_val"], None, {}))
+
+
+def test_a_package_that_is_not_installed_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(COMMANDS, "needy", ("needy_command:needy", ""))
+    monkeypatch.setattr(sys, "argv", ["handbench", "needy"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "has no package 'needy_command': install" in capsys.readouterr().err

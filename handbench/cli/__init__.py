@@ -93,6 +93,13 @@ def main() -> None:
         if debug:
             raise
         fail(describe(error))
+    except ModuleNotFoundError as error:
+        if debug or str(error.name).startswith("handbench"):
+            raise
+        fail(
+            f"{sys.executable} has no package '{error.name}': install handbench with what it "
+            "needs (pip install .), or what a plug-in needs; --debug shows who asks"
+        )
 
 
 def describe(error: OSError) -> str:
