@@ -53,6 +53,16 @@ def test_square_widens_moves_into_the_image_and_falls_back():
     np.testing.assert_allclose(side[2:], 159)
 
 
+def test_shipped_boxes_are_widened_last():
+    boxes = np.array([[10.0, 20, 20, 10], [-50, 0, 60, 60], [np.nan] * 4])
+    centre, side, usable = crop.square(
+        boxes, np.array([[160, 120]] * 3), 1.5, shipped=np.array([True, True, True])
+    )
+    np.testing.assert_allclose(centre[:2], [[19.5, 24.5], [29.5, 29.5]])
+    np.testing.assert_allclose(side, [1.5 * 19, 1.5 * 59, 159])  # beyond the image at its corner
+    assert usable.tolist() == [True, True, False]
+
+
 def test_boxes_by_source():
     joints = np.full((2, 21, 2), np.nan)
     joints[0, :3] = [[10, 20], [40, 25], [30, 60]]

@@ -21,6 +21,7 @@ from handbench.store import Hands, Split
 
 Batch = dict[str, Any]
 
+SHIPPED = 3  # box_source of boxes that a data set ships (records.HandRecord)
 KEPT_VERTS = 20_000  # up to so many hands (190 MB) posed vertices are kept, beyond posed per batch
 
 
@@ -77,6 +78,7 @@ class Samples:
             split.columns, self.rows, self.is_left, frames, frame_step, frame_rule, frame_jitter
         )
         self.boxes = self._tight_boxes()
+        self.shipped = self._shipped()
         self.labels = self._read_labels(visibility_rule) if labels else {}
 
     def __len__(self) -> int:
@@ -125,7 +127,9 @@ class Samples:
         tight = np.where(np.isnan(tight), tight[:, :1], tight)
         for t in range(rows.shape[1]):
             boxes = crop.jitter(tight[:, t], drawn.shift, drawn.box_scale)
-            centre, side, _ = crop.square(boxes, self.image_size[rows[:, t]], self.box_factor)
+            centre, side, _ = crop.square(
+                boxes, self.image_size[rows[:, t]], self.box_factor, self.shipped[sides, rows][:, t]
+            )
             turn, left = drawn.rotation, sides[:, t] == 1
             matrices.append(crop.affine(centre, side * drawn.scale, self.crop_px, turn, left))
         return np.stack(matrices, 1)
@@ -186,6 +190,13 @@ class Samples:
             )
         shifted = np.arange(sides.shape[1]) * 2
         return np.stack([crop.tight_boxes(self.box_source, sides[s], shifted + s) for s in (0, 1)])
+
+    def _shipped(self) -> NDArray[np.bool_]:
+        """Which of these boxes the data set ships (2,N), rather than extents of its joints."""
+        sources = self._side("box_source")
+        if self.box_source != "official" or sources is None:
+            return np.zeros(self.boxes.shape[:2], bool)
+        return sources == SHIPPED
 
     def _read_labels(self, rule: str) -> dict[str, NDArray]:
         """All labels (M,…), mirrored to right hands, wrist-relative, gaps filled with 0."""

@@ -58,23 +58,26 @@ def jitter(boxes_px: NDArray, shift: NDArray, scale: NDArray) -> NDArray[np.floa
 
 
 def square(
-    boxes_px: NDArray, image_size: NDArray, factor: float = FACTOR
+    boxes_px: NDArray, image_size: NDArray, factor: float = FACTOR, shipped: NDArray | bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Centre (N,2) px, side (N,) px and whether the box was usable (N,).
 
     The box is widened by factor, moved into the image (w, h) (N,2) at its left and top, cut at its
     right and bottom, and made square on its longer side about the new centre, as HandOccNet does.
-    No usable box: the whole image.
+    Boxes that a data set ships (shipped (N,)) are widened last, beyond the image, as HandOccNet
+    and H2ONet evaluate on HO-3D and kypt on InterHand2.6M. No usable box: the whole image.
     """
     boxes, size = np.asarray(boxes_px, np.float64), np.asarray(image_size, np.float64)
-    middle, half = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * factor / 2
+    late = np.broadcast_to(shipped, len(boxes))
+    early = np.where(late, 1.0, factor)[:, None]
+    middle, half = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * early / 2
     low = np.maximum(middle - half, 0)
     high = np.minimum(low + np.maximum(2 * half - 1, 0), size - 1)
     with np.errstate(invalid="ignore"):
         usable = ((high - low) > 1).all(-1)
     low = np.where(usable[:, None], low, 0)
     high = np.where(usable[:, None], high, size - 1)
-    return (low + high) / 2, (high - low).max(1), usable
+    return (low + high) / 2, (high - low).max(1) * np.where(late & usable, factor, 1.0), usable
 
 
 def affine(
