@@ -92,7 +92,11 @@ def test_recipe_precedence_and_errors():
         "augmentation.color=1": "did you mean 'colour'",
         "seed=3": "given by --seed",
         "lr": "write it as key=value",
-        "steps=-1": "give a positive number",
+        "steps=-1": "give a number of at least 0",
+        "lr=nan": "give a number above 0",
+        "ema=1": "ema = 1.0: give a number of at least 0, below 1",
+        "augmentation.occluders=2": "at most 1",
+        "milestones=[2]": "shares of the run",
     }.items():
         with pytest.raises(HandbenchError, match=message):
             make(override, steps=None)
@@ -210,3 +214,8 @@ def test_force_loses_nothing_when_the_new_run_cannot_start(monkeypatch):
         train(broken, "cpu", force=True)
     assert run.checkpoint.read_bytes() == weights
     assert run.log.is_file()
+
+
+def test_batch_norm_of_a_single_sample_is_one_line():
+    with pytest.raises(HandbenchError, match="one sample at a time.*batch_norm=frozen"):
+        train(make(method="h2onet", batch=1, steps=1), device="cpu")

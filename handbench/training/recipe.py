@@ -1,7 +1,6 @@
 """How one run is trained: a recipe file, `-o key=value` overrides and flags, in one dataclass."""
 
 import inspect
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,6 +13,7 @@ from handbench.console import say
 from handbench.errors import HandbenchError, UnknownName
 from handbench.loading.augment import Augmentation
 from handbench.loading.crop import FACTOR, SOURCES
+from handbench.training import ranges
 
 OPTIMIZERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "multistep", "constant")
@@ -131,7 +131,7 @@ def make(
 
     preset: default tiny on synthetic data, else paper. flags: seed, steps, batch, backbone,
     start, label, precision; None is not given. Raises UnknownName for a name, HandbenchError for
-    a value of the wrong type.
+    a value of the wrong type or out of bounds (ranges.py).
     """
     cls = registry.load("method", method)
     _refuse_split(data)
@@ -158,11 +158,7 @@ def make(
     recipe = Recipe(
         **{**values, "method": method, "variant": variant, "preset": preset, "data": data}
     )
-    for name in ("batch", "steps", "epochs", "accumulate"):
-        if getattr(recipe, name) < (0 if name == "steps" else 1):
-            raise HandbenchError(f"{name} = {getattr(recipe, name)}: give a positive number")
-    if re.search(r"[\s/\\]", recipe.label):  # it becomes part of a folder's name
-        raise HandbenchError(f"--label {recipe.label}: give one without spaces and slashes")
+    ranges.check(recipe)
     return recipe
 
 

@@ -33,6 +33,10 @@ from handbench.training.selection import VALIDATED, mpjpe_mm
 from handbench.training.stopping import stop_requests
 
 LOOK_EVERY = 10  # steps
+ONE_SAMPLE = (
+    "one sample at a time has no statistics for batch norm: give a larger --batch, fewer parts "
+    "(accumulate), or -o batch_norm=frozen"
+)
 Unseen = tuple[int, list[torch.Tensor], list[str], torch.Tensor]  # step, indices, terms, values
 
 
@@ -44,8 +48,13 @@ class Objective(nn.Module):
         self.method, self.precision = method, precision
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        with self.precision.autocast():
-            out = self.method(batch)
+        try:
+            with self.precision.autocast():
+                out = self.method(batch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise HandbenchError(ONE_SAMPLE) from error
         if self.precision.half:
             out = {k: v.float() if v.is_floating_point() else v for k, v in out.items()}
         return self.method.losses(out, batch)
