@@ -52,7 +52,7 @@ class PairSamples(Samples):
         options["images"] = False
         self.each = Samples(split, crop_px, hand, labels=labels, hands=both, **options)
         self.boxes = np.repeat(union(*self.boxes)[None], 2, 0)
-        self.shipped = np.repeat(self.shipped.any(0)[None], 2, 0)
+        self.shipped = np.tile(np.logical_or(*self.shipped), (2, 1))
         if labels:
             self.labels = self._scene()
 
