@@ -46,7 +46,7 @@ def plots(
         _inside(results, Path(out or "results/out") / "plots", data, index, query)
         return
 
-    from handbench.console import say
+    from handbench.console import progress, say
     from handbench.evaluate import collect
     from handbench.showing import latency
     from handbench.showing.tables import grouped
@@ -56,18 +56,21 @@ def plots(
     chosen = collect(results[pictures:])
     if not pictures and not latency.measured(chosen):
         say(latency.NOTHING)
-    for group in grouped(chosen):
-        if pictures:
-            from handbench.showing import gallery
+    groups = grouped(chosen)
+    with progress("plots", len(groups), "splits") as advance:
+        for group in groups:
+            if pictures:
+                from handbench.showing import gallery
 
-            paths = gallery.write(group, folder / "qualitative")
-            data = group[0].protocol["evaluation"]["data"]
-            say(f"{data}: {gallery.RULE}" if paths else f"{data}: {gallery.NOTHING}")
-        else:
-            from handbench.showing import plots as draw
+                paths = gallery.write(group, folder / "qualitative")
+                data = group[0].protocol["evaluation"]["data"]
+                say(f"{data}: {gallery.RULE}" if paths else f"{data}: {gallery.NOTHING}")
+            else:
+                from handbench.showing import plots as draw
 
-            paths = draw.all_of(group, folder)
-        say_written(paths)
+                paths = draw.all_of(group, folder)
+            say_written(paths)
+            advance()
 
 
 def _inside(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handbench import __version__
+from handbench.console import progress
 from handbench.files import write_text
 from handbench.result import Result
 from handbench.showing import gallery, plots, tables
@@ -69,7 +70,11 @@ class Section:
 def write(groups: Sequence[Sequence[Result]], path: Path, mixed: bool = False) -> Path:
     """The report of results grouped by split. Figures are drawn beside it, under plots/."""
     folder = path.parent / "plots"
-    sections = [_data(results, folder, mixed) for results in groups]
+    sections = []
+    with progress("report", len(groups), "splits") as advance:
+        for results in groups:
+            sections.append(_data(results, folder, mixed))
+            advance()
     everything = [each for results in groups for each in results]
     sections += [*_training(everything, folder), _sources(everything)]
     write_text(path, page(sections))
