@@ -37,7 +37,7 @@ class Commands(click.Group):
     """Loads a command's module when the command is asked for, and no sooner."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS]  # "list" is a module here once that command is loaded
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
