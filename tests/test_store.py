@@ -161,11 +161,9 @@ def test_extra_columns_keep_their_type_and_know_missing(reader, split):
     assert split.columns["pair"].dtype == np.int64
 
 
-@pytest.mark.parametrize(
-    ("kind", "missing"), [("u1", 255), ("u2", 65535), ("bool", 255), ("i4", -1), ("<U3", "")]
-)
-def test_what_is_missing_of_an_extra_column(kind, missing):
-    assert extra_column("mine", np.dtype(kind), ()).missing == missing
+def test_what_is_missing_of_an_extra_column():
+    kinds = {"u1": 255, "u2": 65535, "bool": 255, "i4": -1, "<U3": ""}
+    assert {k: extra_column("x", np.dtype(k), ()).missing for k in kinds} == kinds
 
 
 @pytest.mark.parametrize("name", ["id", "right/mine", "sequences/name", "index/id"])
