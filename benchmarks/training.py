@@ -21,7 +21,7 @@ from pathlib import Path
 
 from report import Row, main
 
-CASES = {"plain tiny": ("plain", 256), "handgcat tiny": ("handgcat", 64)}  # method, batch
+CASES = {"plain tiny": ("plain", 256), "handgcat tiny": ("handgcat", 128)}  # method, batch
 STEPS, WARM = 14, 3
 ROUNDS = 3
 ALONE, TEAM = 1, 2

@@ -14,6 +14,7 @@ SOURCES = {
     "gt_joints": "joints_px",
     "jittered": "joints_px",
 }
+WAYS = ("exact", "fast")  # of cutting pictures, see patches.py
 JITTER_SHIFT, JITTER_SCALE = 0.1, 0.15  # of the box side: the spread of a middling detector
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from handbench.loading.batch import Batch, to_torch
+from handbench.machine import usable_cores
 
 MOST_THREADS = 8  # beyond that the interpreter lock costs more than a thread brings
 
@@ -21,7 +22,7 @@ def loading_threads(device: torch.device) -> int:
     """One beside a network on the CPU; for a GPU this process's share of the cores, at most 8."""
     if device.type == "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(MOST_THREADS, cores))
 
 

@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 
 from handbench.errors import UnknownName
 from handbench.loading.augment import uniforms
-from handbench.training.recipe import FRAME_RULES
+
+RULES = ("clean", "released")
 
 
 class Neighbours:
     """The frames of M hands, current first, then `step`, 2 `step` … frames earlier; T in all.
 
     columns: of a split; rows, is_left (M,): image and side of each hand. rule: one of
-    recipe.FRAME_RULES. clean: frames of the same sequence, camera and gap-free clip; before its
+    RULES. clean: frames of the same sequence, camera and gap-free clip; before its
     first frame that one stands. released: so many places earlier in the list of hands, whatever
     stands there, and in the first frames of a video half way to frame 0 and frame 0 (H2ONet's
     loaders); the list is the official one where every hand has its official_index, else the order
@@ -32,8 +33,8 @@ class Neighbours:
         rule: str = "clean",
         jitter: int = 0,
     ) -> None:
-        if rule not in FRAME_RULES:
-            raise UnknownName("frame rule", rule, FRAME_RULES)
+        if rule not in RULES:
+            raise UnknownName("frame rule", rule, RULES)
         self.rule, self.step, self.jitter = rule, step, jitter
         self.rows, self.side = rows, is_left.astype(np.int64)
         self.back = step * np.arange(frames)

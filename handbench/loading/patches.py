@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from handbench.errors import DataError, UnknownName
 from handbench.loading.augment import Draw, paint_occluder
+from handbench.loading.crop import WAYS
 from handbench.store import Split
-from handbench.training.recipe import WAYS
 
 JPEG = b"\xff\xd8"
 REACH = 2  # pixels about the corners that interpolation touches
@@ -28,7 +28,7 @@ _kept = threading.local()
 
 
 class Cutter:
-    """Crops of a split's pictures, S pixels wide; way: one of recipe.WAYS. Raises UnknownName."""
+    """Crops of a split's pictures, S pixels wide; way: one of crop.WAYS. Raises UnknownName."""
 
     def __init__(self, split: Split, crop_px: int, way: str = "exact") -> None:
         if way not in WAYS:

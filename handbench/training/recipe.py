@@ -11,16 +11,15 @@ from typing import Any
 from handbench import registry
 from handbench.console import say
 from handbench.errors import HandbenchError, UnknownName
+from handbench.loading import neighbours
 from handbench.loading.augment import Augmentation
-from handbench.loading.crop import FACTOR, SOURCES
+from handbench.loading.crop import FACTOR, SOURCES, WAYS
 from handbench.training import ranges
 
 OPTIMIZERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "multistep", "constant")
 CHOICES = ("last", "best")
 ON_NONFINITE = ("stop", "skip")
-WAYS = ("exact", "fast")
-FRAME_RULES = ("clean", "released")
 PRECISIONS = ("fp32", "bf16", "fp16")
 VALIDATIONS = ("split", "recordings", "released")
 NORMS = ("local", "sync", "frozen")
@@ -105,7 +104,7 @@ LIMITED = {
     "on_nonfinite": ON_NONFINITE,
     "box_source": tuple(SOURCES),
     "pictures": WAYS,
-    "frame_rule": FRAME_RULES,
+    "frame_rule": neighbours.RULES,
     "precision": PRECISIONS,
     "batch_norm": NORMS,
     "scale_lr": SCALINGS,
