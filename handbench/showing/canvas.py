@@ -78,10 +78,17 @@ def below(axis: Axes, title: str = "") -> None:
     axis.legend(title=title, fontsize=7, title_fontsize=7, frameon=False, **under)
 
 
+class _Plain(LogFormatter):
+    """LogFormatter's choice of ticks, without its powers of ten."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def plain_numbers(axis: Axis) -> None:
-    """Ticks of a logarithmic axis as 2, 20, 200; between powers of ten where few of them show."""
-    axis.set_major_formatter(LogFormatter())
-    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+    """Ticks of a logarithmic axis as 0.2, 2, 20; between powers of ten where few of them show."""
+    axis.set_major_formatter(_Plain())
+    axis.set_minor_formatter(_Plain(minor_thresholds=(1.5, 0.6)))
     axis.set_tick_params(which="minor", labelsize=6)
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from handbench.errors import DataError
 from handbench.files import replacing
-from handbench.showing.canvas import canvas, decorate, style
+from handbench.showing.canvas import canvas, decorate, plain_numbers, style
 from handbench.training.display import NOT_TERMS
 from handbench.training.runs import Run
 
@@ -26,6 +26,7 @@ def draw(run: Run) -> Path:
     terms = [str(name) for name in data if name not in NOT_TERMS]
     _lines(loss, data, ["loss", *(terms if len(terms) > 1 else [])], "loss and its terms")
     loss.set_yscale("log")
+    plain_numbers(loss.yaxis)
     _lines(accuracy, data, ["val_mpjpe_mm"], "validation MPJPE (mm)", "o")
     _lines(rate, data, ["lr"], "learning rate")
     _lines(speed, data, ["samples_per_s"], "samples / s")
