@@ -2,12 +2,10 @@
 
 import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from handbench.errors import HandbenchError
-
-if TYPE_CHECKING:
-    from handbench.training.recipe import Recipe
 
 TINY = 1e-12  # stands for "more than 0"
 RANGES = {
@@ -36,17 +34,18 @@ RANGES = {
 }
 
 
-def check(recipe: "Recipe") -> None:
+def check(recipe: Mapping[str, Any]) -> None:
     """Raises HandbenchError for the first number that is out of bounds, and for an odd label."""
-    inside = {f"augmentation.{name}": value for name, value in recipe.augmentation.items()}
+    inside = {f"augmentation.{name}": value for name, value in recipe["augmentation"].items()}
     for name, (least, most) in RANGES.items():
-        value = inside.get(name, 0) if "." in name else getattr(recipe, name)
+        value = inside.get(name, 0) if "." in name else recipe[name]
         if not (least <= value <= most and math.isfinite(value)):
             raise HandbenchError(f"{name} = {value}: give {_words(least, most)}")
-    if not all(0 <= share <= 1 for share in recipe.milestones):
-        raise HandbenchError(f"milestones = {recipe.milestones}: give shares of the run, 0 to 1")
-    if re.search(r"[\s/\\]", recipe.label):  # it becomes part of a folder's name
-        raise HandbenchError(f"--label {recipe.label}: give one without spaces and slashes")
+    if not all(0 <= share <= 1 for share in recipe["milestones"]):
+        shares = recipe["milestones"]
+        raise HandbenchError(f"milestones = {shares}: give shares of the run, 0 to 1")
+    if re.search(r"[\s/\\]", recipe["label"]):  # it becomes part of a folder's name
+        raise HandbenchError(f"--label {recipe['label']}: give one without spaces and slashes")
 
 
 def _words(least: float, most: float) -> str:

@@ -157,7 +157,7 @@ def make(
     recipe = Recipe(
         **{**values, "method": method, "variant": variant, "preset": preset, "data": data}
     )
-    ranges.check(recipe)
+    ranges.check(vars(recipe))
     return recipe
 
 
