@@ -1,4 +1,4 @@
-"""Messages and progress bars on stderr; stdout is for data only."""
+"""Messages, their wording, and progress bars on stderr; stdout is for data only."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +10,11 @@ import click
 def say(text: str) -> None:
     """One message line on stderr."""
     click.echo(text, err=True)
+
+
+def amount(count: int, noun: str) -> str:
+    """A count with its noun: `1 hand`, `1,234 hands`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @contextmanager

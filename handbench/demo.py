@@ -15,7 +15,7 @@ from typing import IO
 import click
 
 from handbench import __version__, files
-from handbench.console import progress, say
+from handbench.console import amount, progress, say
 from handbench.errors import HandbenchError
 
 SCORED = ("test", "controlled", "onset")
@@ -202,6 +202,9 @@ def _finish(job: Job, process: subprocess.Popen, log: IO[str]) -> None:
     elif job.scored:
         # what is said of every run is said once, and where each file lies not at all
         told = list(dict.fromkeys(line for line in told if "predictions.h5" not in line))
-        told = [f"score     synthetic/{job.title.split()[1]:<12} {job.scored} runs", *told]
+        told = [
+            f"score     synthetic/{job.title.split()[1]:<12} {amount(job.scored, 'run')}",
+            *told,
+        ]
     for line in told:
         say(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from handbench import files, predictions, result
-from handbench.console import say
+from handbench.console import amount, say
 from handbench.errors import HandbenchError, MissingPackage
 from handbench.inference.freshness import is_current
 from handbench.official.run import PROTOCOLS as OFFICIAL
@@ -123,7 +123,7 @@ def adapted(path: Path, ground_truth: str, adapter: str, out: Path) -> Path:
     if made.is_file() and "adapter" not in predictions.attributes(made):
         raise HandbenchError(f"{made} would be overwritten: name another folder with --out")
     found.write(made)
-    say(f"{path}: {len(found):,} hands read by adapter {adapter}, written to {made}")
+    say(f"{path}: {amount(len(found), 'hand')} read by adapter {adapter}, written to {made}")
     return made
 
 

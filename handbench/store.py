@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import files, registry
+from handbench.console import amount
 from handbench.errors import DataError, UnknownName
 from handbench.schema import COLUMNS, FORMAT, FORMAT_VERSION, SIDES, Column, extra_column
 
@@ -230,7 +231,8 @@ class Split:
         return len(self.row)
 
     def __repr__(self) -> str:
-        return f"Split({self.name!r}, {len(self):,} images, {len(self.hands.row):,} hands)"
+        hands = amount(len(self.hands.row), "hand")
+        return f"Split({self.name!r}, {amount(len(self), 'image')}, {hands})"
 
     def __reduce__(self) -> tuple:
         return Split, (self.name, self.data_dir.absolute())
@@ -317,7 +319,7 @@ def open_split(name: str, data_dir: str | Path | None = None) -> Split:
     parts = sorted(folder.glob("part-*.h5"))
     if name.count("/") == 1 and parts and not (folder / "index.h5").exists():
         raise DataError(
-            f"{folder} is not finished ({len(parts)} parts, no index.h5): "
+            f"{folder} is not finished ({amount(len(parts), 'part')}, no index.h5): "
             f"run  {command(name, root)}  again, it goes on from there"
         )
     known = prepared(root)

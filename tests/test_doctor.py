@@ -225,7 +225,7 @@ def test_files_and_runs(data, tmp_path, monkeypatch):
     made.id[5] = "synthetic/test/nowhere"
     made.write(whole)
     told = call("doctor", whole, code=1)
-    assert "1 hands are not" in told and "metres are wanted" in told
+    assert "not in 1 hand," in told and "metres are wanted" in told
     assert "1 missing, 1 foreign" in told
     whole.write_bytes(whole.read_bytes()[:4000])
     assert "cut short" in call("doctor", whole, code=1)

@@ -94,7 +94,7 @@ def test_joints_come_from_a_declared_source(little, tmp_path):
     # what is missing or broken is one line
     del table[ids[3]]
     files.write_json(tmp_path / "found.json", table)
-    with pytest.raises(DataError, match="no 2D joints for 1 hands, first small/test"):
+    with pytest.raises(DataError, match="no 2D joints for 1 hand, first small/test"):
         joints.use(method, samples, tmp_path / "found.json")
     files.write_json(tmp_path / "short.json", listed.tolist()[:4])
     with pytest.raises(DataError, match=f"lists 4 hands, small/test has {len(ids)}"):

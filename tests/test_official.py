@@ -184,7 +184,7 @@ def test_nan_is_named_dropped_or_made_the_worst(hands, tmp_path, where):
     others = np.delete(before.per_sample[name], 9)
     assert dropped.metrics[name].value == pytest.approx(others.mean())
     told = tables.comparison([dropped]).notes
-    assert f"not finite and left out of the means: {tmp_path.name} 1 hands" in told
+    assert f"not finite and left out of the means: {tmp_path.name} 1 hand" in told
     true = json.loads((tmp_path / "evaluation_xyz.json").read_text())
     true[3][2][1] = float("nan")
     (clean / "evaluation_xyz.json").write_text(json.dumps(true))

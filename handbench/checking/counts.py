@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check, percent
 from handbench.checking.hands import INSIDE, SplitHands
+from handbench.console import amount
 from handbench.schema import SIDES
 from handbench.scoring.stats import FEWEST_CLUSTERS
 from handbench.store import Split
@@ -24,7 +25,7 @@ def parts(hands: SplitHands) -> Check:
         for path in split.columns.parts
         for why in _part_faults(path, split.attributes.get("plan"))
     ]
-    told = ", ".join(wrong[:3]) or f"{len(split.columns.parts)} parts and an index"
+    told = ", ".join(wrong[:3]) or f"{amount(len(split.columns.parts), 'part')} and an index"
     return Check("files", FAIL if wrong else OK, told, "complete, of one preparation")
 
 
@@ -42,7 +43,7 @@ def rows(hands: SplitHands) -> Check:
     skipped = json.loads(found.get("skipped", "{}"))
     limit = json.loads(found.get("options", "{}")).get("limit")
     left_out = sum(skipped.values())
-    told = f"{len(split):,} images, {len(hands):,} hands"
+    told = f"{amount(len(split), 'image')}, {amount(len(hands), 'hand')}"
     told += f"; missing {missing:,}" if missing else ""
     if left_out:
         reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items()))
@@ -57,7 +58,7 @@ def rows(hands: SplitHands) -> Check:
 
 
 def _told(expected: int) -> str:
-    return f"{expected:,} images" if expected >= 0 else "no count is known"
+    return amount(expected, "image") if expected >= 0 else "no count is known"
 
 
 def official(hands: SplitHands) -> Check:
@@ -100,9 +101,9 @@ def recordings(hands: SplitHands) -> Check:
     torn = pairs.shape[1] - len(np.unique(pairs[0]))
     count = len(np.unique(columns["recording"]))
     subjects = np.unique(columns["subject"][columns["subject"] >= 0])
-    told = f"{count:,} recordings, {len(np.unique(columns['camera']))} cameras, "
-    told += f"{len(subjects) or 'unknown'} subjects"
-    told += f"; {torn} sequences in two recordings" if torn else ""
+    told = f"{amount(count, 'recording')}, {amount(len(np.unique(columns['camera'])), 'camera')}, "
+    told += amount(len(subjects), "subject") if len(subjects) else "unknown subjects"
+    told += f"; {amount(torn, 'sequence')} in two recordings" if torn else ""
     state = FAIL if torn else OK if count >= FEWEST_CLUSTERS else WARN
     return Check("recordings", state, told, f"{FEWEST_CLUSTERS} or more, for intervals")
 

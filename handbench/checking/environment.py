@@ -10,6 +10,7 @@ from pathlib import Path
 
 from handbench import __version__, files
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check
+from handbench.console import amount
 from handbench.errors import HandbenchError
 from handbench.machine import usable_cores
 
@@ -83,7 +84,7 @@ def _data() -> Check:
 def _runs() -> Check:
     folder = files.runs_dir()
     found = sorted(folder.glob("*/*/*/recipe.toml"))
-    told = f"{folder.absolute()}: {len(found)} runs"
+    told = f"{folder.absolute()}: {amount(len(found), 'run')}"
     return Check("runs", OK if found else NONE, told, "" if found else "handbench train METHOD")
 
 

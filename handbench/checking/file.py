@@ -9,6 +9,7 @@ import numpy as np
 
 from handbench import files, predictions, result
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check
+from handbench.console import amount
 from handbench.errors import DataError, HandbenchError
 from handbench.schema import FORMAT, FORMAT_VERSION
 from handbench.store import prepared, read_attributes, reading
@@ -83,7 +84,7 @@ def _frames(path: Path) -> Iterator[Check]:
         # every column is read: a damaged block shows only then
         file.visititems(lambda _, item: item[()] if hasattr(item, "shape") else None)
         kind = "index" if "index" in file else "part"
-    told = f"{kind} of {found['dataset']}/{found['split']}, {rows:,} rows, handbench "
+    told = f"{kind} of {found['dataset']}/{found['split']}, {amount(rows, 'row')}, handbench "
     told += f"{found.get('handbench', 'unknown')}"
     yield Check(path.name, OK, told, f"{FORMAT} version {FORMAT_VERSION}")
     whole = found.get("complete") == 1
@@ -92,13 +93,14 @@ def _frames(path: Path) -> Iterator[Check]:
 
 def _predictions(path: Path) -> Iterator[Check]:
     given = predictions.read(path)
-    told = f"{len(given):,} hands, {given.attributes.get('method', 'unknown method')} "
+    told = f"{amount(len(given), 'hand')}, {given.attributes.get('method', 'unknown method')} "
     told += f"{given.attributes.get('variant', '')}".rstrip()
     version = given.attributes.get("format_version")
     yield Check(path.name, OK, told, f"{predictions.FORMAT} version {version}")
     bad = ~np.isfinite(given.joints_m).all((1, 2))
-    first = f", first {given.id[bad][0]}" if bad.any() else ""
-    yield Check("finite", FAIL if bad.any() else OK, f"{int(bad.sum()):,} hands are not{first}")
+    told = f"not in {amount(int(bad.sum()), 'hand')}"
+    told += f", first {given.id[bad][0]}" if bad.any() else ""
+    yield Check("finite", FAIL if bad.any() else OK, told)
     away = float(np.abs(given.joints_m[:, 0]).max()) if len(given) else 0.0
     told = f"wrists at most {1000 * away:.3g} mm from 0"
     yield Check("wrist-relative", OK if away < 1e-4 else WARN, told, "0")
@@ -150,7 +152,9 @@ def _json(path: Path) -> Iterator[Check]:
         return
     found = result.read(path)
     told = f"{found.protocol['label']}, {len(found.metrics)} metrics, "
-    told += f"{len(found.per_sample['id']):,} hands of {found.protocol['evaluation']['data']}"
+    told += (
+        f"{amount(len(found.per_sample['id']), 'hand')} of {found.protocol['evaluation']['data']}"
+    )
     yield Check(path.name, OK, told, f"{result.FORMAT}@{result.FORMAT_VERSION}")
     made = found.provenance.get("hashes", {}).get("predictions")
     beside = path.parent / "predictions.h5"

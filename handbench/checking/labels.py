@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check, percent
 from handbench.checking.hands import SplitHands
+from handbench.console import amount
 from handbench.frames import FINGERS
 from handbench.hand import default_hand
 from handbench.rules import LEVELS, RULES, UNKNOWN, balance, unpack
@@ -28,7 +29,7 @@ def part_sizes(hands: SplitHands) -> NDArray[np.int64]:
 def coverage(hands: SplitHands) -> Check:
     """How many hands have labels."""
     share = float(hands.labelled.mean()) if len(hands) else 0.0
-    told = f"{percent(share)} of {len(hands):,} hands"
+    told = f"{percent(share)} of {amount(len(hands), 'hand')}"
     told += "" if share else ": joints only, no mesh to label"
     return Check("labels", OK if share == 1 else WARN, told, "every hand")
 
@@ -50,10 +51,12 @@ def consistent(hands: SplitHands) -> Check:
         "more counted in the scene than alone": (count > alone).any(1) & known,
         "shares beyond 0 and 1": known & ((share < 0) | (share > 1)),
     }
-    faults = [f"{what}: {int(mask.sum()):,} hands" for what, mask in wrong.items() if mask.any()]
+    faults = [
+        f"{what}: {amount(int(mask.sum()), 'hand')}" for what, mask in wrong.items() if mask.any()
+    ]
     more = int((seen[1] & ~seen[0]).any(1).sum())
-    faults += [f"vertices seen in the scene but not alone: {more:,} hands"] if more else []
-    told = ", ".join(faults) or f"{int(known.sum()):,} hands"
+    faults += [f"vertices seen in the scene but not alone: {amount(more, 'hand')}"] if more else []
+    told = ", ".join(faults) or amount(int(known.sum()), "hand")
     return Check("labels agree", FAIL if faults else OK, told, expected)
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check, percent, verdict
 from handbench.checking.hands import INSIDE, SplitHands, spread_rows
+from handbench.console import amount
 from handbench.errors import DataError
 from handbench.schema import SIDES
 
@@ -97,7 +98,7 @@ def segmentation(hands: SplitHands) -> list[Check]:
         told = "no segmentation stored" if len(candidates) else "no hand that mostly shows"
         return [Check("joints on the mask", NONE, told, expected)]
     middle = float(np.mean(on_mask))
-    told = f"{percent(middle)} of joints, {looked} hands that mostly show"
+    told = f"{percent(middle)} of joints, {amount(looked, 'hand')} that mostly show"
     wrong = outside / looked
     told_box = f"{percent(wrong)} of {looked} beyond the mask"
     return [

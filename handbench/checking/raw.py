@@ -7,6 +7,7 @@ from typing import Any
 from handbench import registry
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check
 from handbench.checking.environment import hand_model
+from handbench.console import amount
 from handbench.datasets.downloads import DOWNLOADS, Piece
 from handbench.datasets.trees import page
 from handbench.errors import HandbenchError
@@ -58,7 +59,7 @@ def _split(reader_class: Any, split: str, root: Path, options: Mapping[str, Any]
     rows = sum(each.rows for each in plan)
     missing, expected = int(found.get("missing", 0)), int(found.get("expected", -1))
     published = int(found.get("official_rows", -1))
-    told = f"{rows:,} images in {len(plan):,} sequences"
+    told = f"{amount(rows, 'image')} in {amount(len(plan), 'sequence')}"
     told += f"; {missing:,} missing" if missing else ""
     wanted = [f"{expected:,} listed"] if expected >= 0 else []
     wanted += [f"{published:,} published"] if published >= 0 else []

@@ -51,7 +51,7 @@ def export(
     handbench export ho3d pred.zip --check --data ho3d_v2/evaluation
     handbench export onnx handoccnet --out handoccnet.onnx
     """
-    from handbench.console import say
+    from handbench.console import amount, say
     from handbench.errors import DataError, HandbenchError
     from handbench.official import submission
     from handbench.store import open_split
@@ -83,7 +83,7 @@ def export(
     path = Path(out) if out else predictions.with_name(submission.DEFAULT_NAME[kind])
     done = submission.export(kind, predictions, open_split(data), path, root, subset)
     whose = "predicted" if done.root_source == "predicted" else "true (--root ground_truth)"
-    say(f"{done.hands:,} hands, each placed at the {whose} wrist")
+    say(f"{amount(done.hands, 'hand')}, each placed at the {whose} wrist")
     for problem in submission.validate(path, kind):
         say(f"warning: {path}: {problem}")
     click.echo(path)

@@ -60,7 +60,7 @@ def show(
         report(describe(Path(target)), as_json)
         return
     from handbench import files
-    from handbench.console import say
+    from handbench.console import amount, say
     from handbench.errors import HandbenchError, UnknownName
     from handbench.rules import RULES
     from handbench.showing import overlay
@@ -81,7 +81,7 @@ def show(
         table = occlusion_list(split)
         with files.replacing(levels) as temporary:
             table.to_csv(temporary, index=False)
-        say(f"{len(table):,} hands written to {levels}")
+        say(f"{amount(len(table), 'hand')} written to {levels}")
     only_with(bool(many), "--random or --sheet", "seed")
     rows = pick(split, index, name, many, seed)
     if not rows:
@@ -93,7 +93,7 @@ def show(
     if obj:
         if len(rows) > 1:
             raise HandbenchError("--obj writes one image's hands: give --index or --id")
-        say(f"{overlay.write_obj(split, rows[0], Path(obj))} hands written to {obj}")
+        say(f"{amount(overlay.write_obj(split, rows[0], Path(obj)), 'hand')} written to {obj}")
     one = len(rows) == 1 and not sheet
     picture = overlay.picture(split, rows[0], rule) if one else overlay.sheet(split, rows, rule)
     suffix = str(rows[0]) if one else "sheet"

@@ -32,7 +32,7 @@ def synth(folder: str, name: str, splits: tuple[str, ...], seed: int, force: boo
     import shlex
 
     from handbench import registry
-    from handbench.console import say
+    from handbench.console import amount, say
     from handbench.preparing.readers import named_splits
     from handbench.synthesis.writers import known_format, write_tree
 
@@ -40,5 +40,5 @@ def synth(folder: str, name: str, splits: tuple[str, ...], seed: int, force: boo
     wanted = named_splits(reader_class, splits) or list(reader_class.splits)
     files, size = write_tree(name, folder, wanted, seed, force)
     chosen = "".join(f" --split {split}" for split in splits)
-    say(f"synth     {name:<20} {files:,} files · {size / 1e6:.1f} MB in {folder}")
+    say(f"synth     {name:<20} {amount(files, 'file')} · {size / 1e6:.1f} MB in {folder}")
     say(f"next:     handbench prepare {name} --raw {shlex.quote(folder)}{chosen}")

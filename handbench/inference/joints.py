@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import files, predictions
+from handbench.console import amount
 from handbench.errors import DataError, HandbenchError
 from handbench.inference.outputs import to_image
 from handbench.loading.batch import Samples
@@ -30,7 +31,9 @@ def use(method: Any, samples: Samples, source: Path) -> None:
     lacking = ~np.isfinite(found).all((1, 2))
     if lacking.any():
         first = samples.names(np.flatnonzero(lacking)[:1])[0]
-        raise DataError(f"{source} has no 2D joints for {lacking.sum():,} hands, first {first}")
+        raise DataError(
+            f"{source} has no 2D joints for {amount(lacking.sum(), 'hand')}, first {first}"
+        )
     samples.labels["joints_px"] = found
     method.joints_source, method.test_noise = told, 0.0
 
@@ -80,7 +83,7 @@ def read(source: Path, samples: Samples) -> tuple[NDArray[np.float32], str]:
     flat = [_points(source, points) for points in content] if isinstance(content, list) else []
     if len(flat) != len(samples):
         raise DataError(
-            f"{source} lists {len(flat):,} hands, {samples.split.name} has {len(samples):,}"
+            f"{source} lists {amount(len(flat), 'hand')}, {samples.split.name} has {len(samples):,}"
         )
     return to_image(np.array(flat), crops(samples), samples.crop_px), told
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from handbench import checkpoint, files, hand_layer, predictions
-from handbench.console import progress, say
+from handbench.console import amount, progress, say
 from handbench.errors import HandbenchError
 from handbench.inference.freshness import is_current
 from handbench.inference.joints import check_truth, stem_of, use
@@ -72,7 +72,7 @@ def predict(
     with progress(f"predict {recipe.method}/{recipe.variant}", len(samples), "hands") as advance:
         write(path, asked, samples, where, attributes, advance)
     team().wait()
-    say(f"{path}: {len(samples):,} hands")
+    say(f"{path}: {amount(len(samples), 'hand')}")
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import files
-from handbench.console import say
+from handbench.console import amount, say
 from handbench.official import dexycb, ho3d
 from handbench.official.hands import CONVENTIONS, kind_of
 from handbench.official.inputs import Case, Options, dexycb_case, json_case
@@ -48,7 +48,7 @@ def evaluate_official(
     for title in GROUPS:
         if title in result.levels and result.levels[title]["mpjpe_mm"].n:
             found = result.levels[title]["mpjpe_mm"]
-            say(f"{title}: {found.n:,} hands, MPJPE {found.value:.2f} mm")
+            say(f"{title}: {amount(found.n, 'hand')}, MPJPE {found.value:.2f} mm")
     return replace(result, folder=out)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from handbench.console import amount
 from handbench.frames import FINGERS
 from handbench.preparing.tasks import Job, Task
 from handbench.schema import row_bytes
@@ -66,7 +67,8 @@ class Summary:
 
     def lines(self) -> Iterator[str]:
         """For people: one line of facts, then what is missing, skipped, and how labels fall."""
-        size = f"{self.rows:,} frames · {self.hands:,} hands · {megabytes(self.bytes)}"
+        size = f"{amount(self.rows, 'frame')} · {amount(self.hands, 'hand')}"
+        size += f" · {megabytes(self.bytes)}"
         if self.made:
             rate = self.made / max(self.seconds, 1e-9)
             yield f"prepare   {self.name:<20} {size} · {self.seconds:.0f} s ({rate:,.0f} frames/s)"
@@ -166,8 +168,9 @@ class Estimate:
         minutes = self.hours * 60
         time_text = f"{self.hours:.1f} h" if self.hours >= 1 else f"{max(minutes, 0.1):.1f} min"
         yield (
-            f"{self.name}: {self.rows:,} frames → {megabytes(self.bytes)} in {self.parts} parts · "
-            f"about {time_text} with {self.workers} workers · {megabytes(self.free_bytes)} free"
+            f"{self.name}: {amount(self.rows, 'frame')} → {megabytes(self.bytes)} in "
+            f"{amount(self.parts, 'part')} · about {time_text} with "
+            f"{amount(self.workers, 'worker')} · {megabytes(self.free_bytes)} free"
         )
         if self.missing:
             yield f"{self.name}: {self.missing:,} expected images are missing in the raw folder"

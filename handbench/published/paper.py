@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 
+from handbench.console import amount
 from handbench.errors import UnknownName
 from handbench.protocol import PROTOCOLS
 from handbench.published.findings import exclude
@@ -287,7 +288,7 @@ def _told(name: str, hits: Sequence[Result], cell: Reported) -> list[str]:
     evaluation, protocol = result.protocol["evaluation"], result.protocol
     whole = counts().get((cell.data, "all"))
     notes = [
-        f"{name}: {evaluation['hands']:,} hands of {evaluation['data']}"
+        f"{name}: {amount(evaluation['hands'], 'hand')} of {evaluation['data']}"
         + (f" (at most {int(whole.hands):,})" if whole else "")
         + f", {protocol['label']}, preset {made.get('preset', 'unknown')}, "
         f"seed {made.get('seed', 'unknown')}, boxes {evaluation['box_source']}"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.console import amount
 from handbench.errors import DataError, UnknownName
 from handbench.predictions import Predictions
 from handbench.protocol import EVALUATION_CONDITIONS, INTERACTION, METHOD_CONDITIONS, Protocol
@@ -94,7 +95,7 @@ def match(predictions: Predictions, truth: Truth, protocol: Protocol) -> NDArray
     }
     if len(rows) != len(predictions):
         raise DataError(
-            f"{len(predictions) - len(rows)} hands are predicted twice (same id and side): "
+            f"{amount(len(predictions) - len(rows), 'hand')} predicted twice (same id and side): "
             "keep one prediction of each"
         )
     wanted = list(zip(truth.id.tolist(), truth.is_left.tolist()))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.console import amount
 from handbench.errors import HandbenchError
 from handbench.protocol import EVALUATION_CONDITIONS
 from handbench.protocol import differences as unequal
@@ -67,14 +68,15 @@ def lines(rows: list[dict[str, Any]], a: Result, b: Result) -> list[str]:
         where = "" if row["level"] == "all" else f" at {row['level']} % occluded"
         head = f"{metric.title + where:<32} {row['value']:+.2f} {metric.unit}"
         if row["low"] is None:
-            told.append(f"{head}  {row['clusters']} recordings: too few for an interval")
+            told.append(f"{head}  {amount(row['clusters'], 'recording')}: too few for an interval")
             continue
         better = a if (row["value"] < 0) == (metric.better == "lower") else b
         clear = row["p_holm"] is not None and row["p_holm"] < CLEAR
         verdict = f"{label(better)} better" if clear else "no clear difference"
         told.append(
             f"{head} [{row['low']:+.2f} {row['high']:+.2f}]  {verdict}, "
-            f"p {row['p_holm']:.4f}, {row['n']:,} hands, {row['clusters']} recordings"
+            f"p {row['p_holm']:.4f}, {amount(row['n'], 'hand')}, "
+            f"{amount(row['clusters'], 'recording')}"
         )
     return told
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from handbench.console import amount
 from handbench.result import Result
 from handbench.rules import LEVELS
 from handbench.scoring.curves import AUC_STEPS, pck, thresholds_mm
@@ -66,7 +67,7 @@ def pck_by_level(results: Sequence[Result], folder: Path) -> list[Path]:
                 data[f"{label(each)}, {level} %"] = curve
         decorate(
             axis,
-            f"{level} % occluded\n{count} hands",
+            f"{level} % occluded\n{amount(count, 'hand')}",
             "threshold (mm)",
             "PCK" if not number else "",
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from handbench.console import amount
 from handbench.errors import HandbenchError
 from handbench.protocol import EVALUATION_CONDITIONS, differences
 from handbench.result import Result
@@ -78,13 +79,14 @@ def caption(results: Sequence[Result]) -> str:
     """Data, sample count, alignment and boxes, as the table's results share them."""
     differing = dict.fromkeys(differences(_conditions(results)), "as footnoted")
     evaluation = {**results[0].protocol["evaluation"], **differing}
-    hands = evaluation["hands"] if "hands" in differing else f"{evaluation['hands']:,}"
+    count = evaluation["hands"]
+    hands = f"{count} hands" if "hands" in differing else amount(count, "hand")
     recordings = len(np.unique(results[0].per_sample["recording"]))
     root = evaluation["root_source"]
     return " · ".join(
         (
             f"{evaluation['data']} {evaluation['dataset_version']}".strip(),
-            f"{hands} hands, {recordings} recordings",
+            f"{hands}, {amount(recordings, 'recording')}",
             # in the camera frame everything hangs on how the wrist came to its place
             f"root: {root if root.startswith('camera') else root.split(',')[0]}",
             f"boxes: {evaluation['box_source'].replace('_', ' ')}",
@@ -123,7 +125,7 @@ def _conditions(results: Sequence[Result]) -> list[Mapping[str, Any]]:
 def notes(results: Sequence[Result], mixed: bool) -> list[str]:
     """What stands below every table: what differs, what brackets mean, tiny presets."""
     recordings = max(len(np.unique(each.per_sample["recording"])) for each in results)
-    few = f"no interval: {recordings} recordings known, {FEWEST_CLUSTERS} are needed"
+    few = f"no interval: {amount(recordings, 'recording')} known, {FEWEST_CLUSTERS} are needed"
     interval = INTERVAL_NOTE if recordings >= FEWEST_CLUSTERS else few
     presets = {each.provenance["predictions"].get("preset") for each in results}
     tiny = [TINY_NOTE] if "tiny" in presets else []
@@ -135,11 +137,11 @@ def notes(results: Sequence[Result], mixed: bool) -> list[str]:
 def _left_out(results: Sequence[Result]) -> list[str]:
     """Whose means are over fewer hands because broken predictions were dropped."""
     dropped = [
-        f"{label(each)} {each.provenance['non_finite']:,}"
+        f"{label(each)} {amount(each.provenance['non_finite'], 'hand')}"
         for each in results
         if each.provenance.get("on_nan") == "drop" and each.provenance.get("non_finite")
     ]
-    return [f"not finite and left out of the means: {', '.join(dropped)} hands"] if dropped else []
+    return [f"not finite and left out of the means: {', '.join(dropped)}"] if dropped else []
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:

@@ -9,6 +9,7 @@ import pandas as pd
 from handbench.checking.check import percent
 from handbench.checking.coverage import WITHIN_DEG, Coverage
 from handbench.checking.occlusion import Occlusion
+from handbench.console import amount
 from handbench.files import write_json, write_text
 from handbench.frames import FINGERS
 from handbench.rules import DEFAULT, LEVELS, RULES
@@ -110,8 +111,8 @@ def rows_of_runs(found: Sequence[Occlusion], rule: str) -> tuple[list[str], list
             half = told["median_frames"]
             rows.append(
                 [each.name, part, f"{told['runs']:,}", f"{told['begun_inside']:,}"]
-                + [f"{told['whole']:,}", "–" if half is None else f"{half} frames"]
-                + [f"{told['longest_frames']} frames"]
+                + [f"{told['whole']:,}", "–" if half is None else amount(half, "frame")]
+                + [amount(told["longest_frames"], "frame")]
             )
     return heading, rows
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handbench.console import amount
 from handbench.files import write_text
 from handbench.protocol import METHOD_CONDITIONS
 from handbench.result import Result
@@ -184,4 +185,4 @@ def _subjects(result: Result) -> list[str]:
         told = ", ".join(DASH if v is None else f"{v:.1f}" for v in error["values"]) + " in"
     else:
         return []
-    return [f"{label(result)}: MPJPE {told} {found['count']} subjects"]
+    return [f"{label(result)}: MPJPE {told} {amount(found['count'], 'subject')}"]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from handbench import checkpoint, files
-from handbench.console import say
+from handbench.console import amount, say
 from handbench.errors import DataError, HandbenchError
 from handbench.hand import Hand, default_hand, models_of
 from handbench.loading.batch import Samples, to_torch
@@ -65,7 +65,7 @@ def train(
                 "give --force to start over, or another --seed"
             )
         if state["finished"]:
-            say(f"{run.name} is trained ({state['step']} steps); --force trains it again")
+            say(f"{run.name} is trained ({amount(state['step'], 'step')}); --force trains it again")
             return run
     # built first: what cannot be trained leaves no run behind, and an old one as it was
     method, samples = method_for(recipe, where)
@@ -152,7 +152,7 @@ def speak_of_batch(recipe: Recipe) -> None:
     factors += [f"{recipe.accumulate} parts"] if recipe.accumulate > 1 else []
     kind = {"local": "of each part", "sync": "of all processes", "frozen": "fixed"}
     norm = f"batch norm: statistics {kind[recipe.batch_norm]}"
-    say(f"batch {recipe.batch} = {' x '.join(factors)} x {part} samples; {norm}")
+    say(f"batch {recipe.batch} = {' x '.join(factors)} x {amount(part, 'sample')}; {norm}")
 
 
 def fit(recipe: Recipe, run: Run, method: Any, samples: Samples, device: torch.device) -> None:
@@ -163,7 +163,7 @@ def fit(recipe: Recipe, run: Run, method: Any, samples: Samples, device: torch.d
     state = {"recipe": asdict(recipe), "hand_model": samples.hand.sha256, "step": 0}
     state |= {"finished": True, "model": method.state_dict(), "best": None}
     checkpoint.save(run, state)
-    say(f"{run.name}: fitted to {len(samples):,} hands")
+    say(f"{run.name}: fitted to {amount(len(samples), 'hand')}")
 
 
 def pick_device(name: str) -> torch.device:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from handbench import checkpoint
-from handbench.console import say
+from handbench.console import amount, say
 from handbench.errors import HandbenchError
 from handbench.loading.batch import Batch, Samples, to_torch
 from handbench.loading.feeding import ahead, loading_threads, pin
@@ -188,7 +188,8 @@ class Trainer:
                     saved = time.monotonic()
                 if stop and not last:
                     raise KeyboardInterrupt
-        say(f"{self.run.name}: {self.total} steps, {told}, {time.monotonic() - began:.0f} s")
+        taken = f"{time.monotonic() - began:.0f} s"
+        say(f"{self.run.name}: {amount(self.total, 'step')}, {told}, {taken}")
 
     def make_ready(self) -> None:
         """Before the first step: the loss shared out to the team, the method in training mode."""
