@@ -168,5 +168,6 @@ def _result(name: str, split_name: str | None) -> Result:
     run = runs.find(name)
     folder = run.folder(split_name) if split_name else run.path
     if not (folder / "result.json").is_file():
-        raise HandbenchError(f"{folder} has no result yet: run  handbench eval {run.name}")
+        chosen = f" --data {split_name}" if split_name else ""
+        raise HandbenchError(f"{folder} has no result yet: run  handbench eval {run.name}{chosen}")
     return result.read(folder)

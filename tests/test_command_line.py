@@ -5,6 +5,7 @@ import shutil
 import sys
 from types import SimpleNamespace
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
@@ -39,6 +40,10 @@ def offered(words: str, begun: str) -> list[str]:
         ("prepare synthetic --seed -1", "-1 is not in the range x>=0"),
         ("synth --as freihand raw --seed -1", "-1 is not in the range x>=0"),
         ("show nothing.h5", "there is no file nothing.h5"),
+        ("doctor --leakage foo", "(handbench list datasets)"),
+        ("doctor --leakage fpha --data-dir nowhere", "(handbench prepare fpha)"),
+        ("speed plane", "no method or run 'plane'; did you mean 'plain'?"),
+        ("speed plane --train", "no method or run 'plane'; did you mean 'plain'?"),
     ],
 )
 def test_slips_are_one_line(words, told):
@@ -98,6 +103,30 @@ def test_a_traceback_is_shown_when_asked_for_and_only_then(monkeypatch, capsys):
     with pytest.raises(HandbenchError):
         main()
     assert describe(PermissionError(13, "", "there")).startswith("no permission (there): work in")
+
+
+def test_the_advice_of_a_missing_result_names_its_split(monkeypatch, tmp_path):
+    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path))
+    folder = tmp_path / "plain/full/small-tiny-s0"
+    folder.mkdir(parents=True)
+    (folder / "recipe.toml").touch()
+    assert refused("compare", "plain", "plain").endswith(f"eval {folder.relative_to(tmp_path)}")
+    assert refused("compare", "plain", "plain", "--data", "a/b").endswith("-s0 --data a/b")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [("prepare x", "goes on from here"), ("synth x", "starts anew")]
+)
+def test_a_stopped_command_says_how_it_will_go_on(words, told, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise click.exceptions.Abort
+
+    monkeypatch.setattr(group, "main", stopped)
+    monkeypatch.setattr(sys, "argv", ["handbench", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == f"handbench: stopped; the same command {told}\n"
 
 
 def test_the_demo_names_a_command_that_can_be_typed_and_says_things_once(

@@ -121,7 +121,9 @@ def leakage(
     """
     known = data_sets(data_dir)
     if dataset not in known:
-        raise UnknownName("prepared data set", dataset, known, f"handbench prepare {dataset}")
+        can_be = dataset in registry.table("dataset")
+        advice = f"prepare {dataset}" if can_be else "list datasets"
+        raise UnknownName("prepared data set", dataset, known, f"handbench {advice}")
     # takes of some data sets are numbered anew in every split
     reader = registry.load("dataset", dataset) if dataset in registry.table("dataset") else None
     across = getattr(reader, "recordings_across_splits", True)

@@ -31,6 +31,8 @@ COMMANDS = {
     "report": ("handbench.cli.report:report", "One self-contained HTML page."),
     "list": ("handbench.cli.list:names", "Known methods, variants, data sets, metrics, protocols."),
 }
+# what these have made is kept when they are stopped
+RESUMING = ("demo", "prepare", "train", "eval")
 
 
 class Commands(click.Group):
@@ -81,7 +83,8 @@ def main() -> None:
         code = group.main(words, prog_name="handbench", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
-        fail("stopped; the same command goes on from here", 130)
+        goes_on = words and words[0] in RESUMING
+        fail(f"stopped; the same command {'goes on from here' if goes_on else 'starts anew'}", 130)
     except click.UsageError as error:
         error.show()
         sys.exit(2)

@@ -61,7 +61,7 @@ def subject(text: str, variant: str = "full", preset: str | None = None) -> Subj
     if text in registry.table("method"):
         recipe = recipes.make(text, variant, preset or "paper")
         return Subject(checkpoint.build(recipe, default_hand()).eval(), recipe)
-    run = runs.find(text)
+    run = runs.find(text, registry.table("method"))
     method, recipe, _ = checkpoint.trained(run)
     return Subject(method, recipe, run)
 
@@ -80,8 +80,9 @@ def recipe_of(
         return recipes.make(
             text, variant, preset or "paper", data or "synthetic", overrides, **flags
         )
+    run = runs.find(text, registry.table("method"))
     changed = {"data": data, **flags}
-    return replace(runs.find(text).recipe(), **{k: v for k, v in changed.items() if v is not None})
+    return replace(run.recipe(), **{k: v for k, v in changed.items() if v is not None})
 
 
 def measure(

@@ -1,6 +1,6 @@
 """Run folders: METHOD/VARIANT/DATA-PRESET-sSEED under the folder of runs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +73,11 @@ def every() -> list[Run]:
     return [Run(file.parent) for file in sorted(files.runs_dir().glob("*/*/*/recipe.toml"))]
 
 
-def find(text: str) -> Run:
+def find(text: str, others: Collection[str] = ()) -> Run:
     """A run by its path, or by METHOD, METHOD/VARIANT or METHOD/VARIANT/NAME where that is unique.
 
-    Raises HandbenchError with the candidates, UnknownName when there is none.
+    others: names of methods, where the caller would have taken one too. Raises HandbenchError with
+    the candidates, UnknownName when there is none.
     """
     if (Path(text) / "recipe.toml").is_file():
         return Run(Path(text))
@@ -96,7 +97,8 @@ def find(text: str) -> Run:
             )
         # a slip is nearer to a name of as many words than to a whole run's
         near = {"/".join(run.name.split("/")[: len(wanted)]) for run in known}
-        raise UnknownName("run", text, near, f"in {files.runs_dir()}")
+        kind = "method or run" if others else "run"
+        raise UnknownName(kind, text, near.union(others), f"runs: {files.runs_dir()}")
     return hits[0]
 
 
