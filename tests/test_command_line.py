@@ -9,11 +9,14 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
+from toy_runs import make
 
-from handbench import demo, registry
+from handbench import demo, files, registry
 from handbench.cli import COMMANDS, describe, group, main
 from handbench.errors import DataError, HandbenchError
 from handbench.preparing.readers import open_readers
+from handbench.training.recipe import to_toml
+from handbench.training.runs import run_of
 
 
 def refused(*words: str) -> str:
@@ -105,13 +108,11 @@ def test_a_traceback_is_shown_when_asked_for_and_only_then(monkeypatch, capsys):
     assert describe(PermissionError(13, "", "there")).startswith("no permission (there): work in")
 
 
-def test_the_advice_of_a_missing_result_names_its_split(monkeypatch, tmp_path):
-    monkeypatch.setenv("HANDBENCH_RUNS", str(tmp_path))
-    folder = tmp_path / "plain/full/small-tiny-s0"
-    folder.mkdir(parents=True)
-    (folder / "recipe.toml").touch()
-    assert refused("compare", "plain", "plain").endswith(f"eval {folder.relative_to(tmp_path)}")
-    assert refused("compare", "plain", "plain", "--data", "a/b").endswith("-s0 --data a/b")
+def test_the_advice_of_a_missing_result_names_its_split(toy_places, tmp_path):
+    run = run_of(make())
+    files.write_text(run.recipe_file, to_toml(make()))
+    assert refused("compare", "toy", "toy").endswith(f"handbench eval {run.name}")
+    assert refused("compare", "toy", "toy", "--data", "a/b").endswith(f"{run.name} --data a/b")
 
 
 @pytest.mark.parametrize(

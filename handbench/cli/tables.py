@@ -41,6 +41,7 @@ def tables(
     """
     from pathlib import Path
 
+    from handbench.console import progress
     from handbench.errors import UnknownName
     from handbench.evaluate import collect
     from handbench.showing import tables as make
@@ -55,8 +56,11 @@ def tables(
     if paper:
         _write_papers(paper, results, added, folder, names)
         return
-    scored = collect(results, added=added)
-    found = [table for group in make.grouped(scored) for table in make.all_of(group, mixed)]
+    groups, found = make.grouped(collect(results, added=added)), []
+    with progress("tables", len(groups), "splits") as advance:
+        for group in groups:
+            found += make.all_of(group, mixed)
+            advance()
     say_written(make.write(found, folder, names))
 
 

@@ -13,7 +13,7 @@ import cv2
 from handbench.errors import DataError, HandbenchError, MissingPackage
 from handbench.preparing.tasks import Job, Task
 
-PATIENCE_S = 30
+PATIENCE_S = 5
 
 
 def run_on(address: str, job: Job, tasks: Sequence[Task], advance: Callable[..., None]) -> None:

@@ -1,6 +1,7 @@
 """Figures of how splits are occluded, several data sets side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from handbench.checking.coverage import WITHIN_DEG, Coverage
 from handbench.checking.occlusion import Occlusion
+from handbench.console import progress
 from handbench.frames import FINGERS
 from handbench.rules import DEFAULT, LEVELS, RULES
 from handbench.showing.canvas import COLOURS, canvas, decorate, save, style
@@ -26,15 +28,22 @@ def draw(
 ) -> list[Path]:
     """All figures as PDF, PNG and CSV. Splits without labels have none but rotation coverage."""
     known = [each for each in found if each.labelled]
-    written: list[Path] = []
+    figures: list[Callable[[], list[Path]]] = []
     if known:
-        written += finger_rates(known, folder)
-        written += hidden_together(known, folder, rule)
-        written += levels(known, folder)
-        written += causes(known, folder)
-        written += run_lengths(known, folder, rule)
+        figures += [
+            partial(finger_rates, known, folder),
+            partial(hidden_together, known, folder, rule),
+            partial(levels, known, folder),
+            partial(causes, known, folder),
+            partial(run_lengths, known, folder, rule),
+        ]
     if coverages:
-        written += rotation_coverage(coverages, folder)
+        figures.append(partial(rotation_coverage, coverages, folder))
+    written: list[Path] = []
+    with progress("figures", len(figures), "figures") as advance:
+        for figure in figures:
+            written += figure()
+            advance()
     return written
 
 
