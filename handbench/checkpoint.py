@@ -48,8 +48,12 @@ def save(run: Run, state: State) -> None:
                 os.fsync(file.fileno())
             if run.checkpoint.exists():
                 _keep(run)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(run.checkpoint)) from error
+    except (OSError, RuntimeError) as error:
+        # torch reports a file that it could not end, on top of what the system said
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise OSError(cause.errno, cause.strerror, str(run.checkpoint)) from error
 
 
 def _keep(run: Run) -> None:
@@ -72,7 +76,9 @@ def read(path: str | Path) -> State:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: handbench train makes it") from error
-    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        if getattr(error, "filename", None):  # not what is in the file, but the file itself
+            raise
         raise DataError(f"{path} is no whole checkpoint: was it cut short?") from error
     except Exception as error:
         if type(error).__name__ != "UnpicklingError":

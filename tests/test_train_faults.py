@@ -173,6 +173,22 @@ def test_a_full_disk_keeps_the_last_checkpoint(monkeypatch, tmp_path):
     assert_same(weights(whole), weights(full))
 
 
+def test_a_disk_that_fills_up_within_a_checkpoint_is_named(tmp_path):
+    """The system refuses bytes in the middle of the file; torch then says something else."""
+    resource = pytest.importorskip("resource")
+    run, state = runs.Run(tmp_path), {"step": 1, "model": {"w": torch.zeros(100_000)}}
+    checkpoint.save(run, state)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="checkpoint.pt"):
+            checkpoint.save(run, {**state, "step": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert checkpoint.newest(run)["step"] == 1
+    assert not list(tmp_path.glob(".*.partial"))
+
+
 @pytest.mark.slow
 def test_many_kills_end_with_the_same_weights(monkeypatch, tmp_path):
     chosen = make("validate_every=7", steps=200)

@@ -73,10 +73,12 @@ class Ring:
             worker.send((np.asarray(indices), epoch, slot))
             answer = worker.recv()
         except (EOFError, OSError) as error:
+            self.free.put(slot)
             raise HandbenchError(
                 "a loading process has ended (killed, or out of memory?): give fewer --workers"
             ) from error
-        self.idle.put(worker)
+        finally:
+            self.idle.put(worker)  # one that is gone too: whoever asks it next need not wait
         if not isinstance(answer, list):
             self.free.put(slot)
             if isinstance(answer, Exception):
