@@ -231,5 +231,6 @@ def _table(
     for each, found in zip(ordered(results), known):
         cells = {column.key: Cell(found.get(column.key)) for column in columns}
         rows.append(Row(label(each), cells, tier=tier(each)))
-    notes_ = [*told, *notes(results, mixed)]
+    intervals = any(column.intervals for column in columns)
+    notes_ = [*told, *notes(results, mixed, intervals)]
     return Table(f"{stem(results)}_{name}", f"{title} · {caption(results)}", columns, rows, notes_)

@@ -60,7 +60,10 @@ def write(split: Split, checks: Sequence[Check], folder: Path) -> list[Path]:
     write_json(data, [check.as_json() for check in checks])
     sections = [
         Section("Checks", STYLE + _table(checks)),
-        Section("Contact sheet", "".join(figures([picture]))),
+        Section(
+            "Contact sheet",
+            "".join(figures([(f"{split.name}, {SHEET} images drawn by seed {SEED}", [picture])])),
+        ),
     ]
     write_text(page_, page(sections, f"{split.name}: {counted(checks)}", NOTES))
     return [page_, data, picture]

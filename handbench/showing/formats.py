@@ -271,7 +271,7 @@ def _markdown_row(table: Table, row: Row) -> str:
 def as_html(table: Table) -> str:
     """A <table> fragment; the page around it brings the style."""
     head = "".join(
-        f"<th>{html.escape(title)}</th>"
+        f"<th>{html.escape(title.replace('_', ' '))}</th>"
         for title in ("method", *(column.title for column in table.columns), *table.extras)
     )
     width = 1 + len(table.columns) + len(table.extras)

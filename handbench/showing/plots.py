@@ -29,7 +29,7 @@ from handbench.showing.canvas import (
     save,
     style,
 )
-from handbench.showing.rows import by_boxes, label, numbered, stem, told_apart
+from handbench.showing.rows import by_boxes, caption, label, numbered, stem, told_apart
 from handbench.showing.tables import is_controlled
 
 
@@ -148,23 +148,34 @@ def error_since_seen(results: Sequence[Result], folder: Path) -> list[Path]:
     return save(figure, folder / f"{stem(results)}_since_seen", pd.DataFrame(rows, columns=names))
 
 
-# condition on the results of one split, not a controlled one -> what draws it
-DRAWERS: tuple[tuple[Condition, Callable[[Sequence[Result], Path], list[Path]]], ...] = (
-    (bool, pck_curves),
-    (bool, pck_by_level),
-    (has(*onset.COLUMNS), error_since_seen),
-    (latency.measured, latency.error_over_latency),
+Drawer = Callable[[Sequence[Result], Path], list[Path]]
+COVERED = "MPJPE against the share that an added occluder covers"
+# condition on the results of one split, not a controlled one -> what is drawn, and what draws it
+DRAWERS: tuple[tuple[Condition, str, Drawer], ...] = (
+    (bool, "PCK of all joints over error thresholds", pck_curves),
+    (bool, "PCK over error thresholds at each level of occlusion", pck_by_level),
+    (has(*onset.COLUMNS), "Effect of being hidden over time", error_since_seen),
+    (latency.measured, "MPJPE against the latency of one hand", latency.error_over_latency),
 )
 
 
-def all_of(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Every figure that the results of one split can fill; of further box sources PCK alone."""
-    written = []
+def captioned(results: Sequence[Result], folder: Path) -> list[tuple[str, list[Path]]]:
+    """Every figure that the results of one split can fill, each with what it shows of what data by
+    what protocol; of further box sources PCK alone."""
+    drawn = []
     for number, found in enumerate(by_boxes(results)):
         group = told_apart(pooled(found))
+        drawers = DRAWERS[: 1 if number else None]
         if is_controlled(group):
-            written += error_over_occlusion(group, folder)
-        else:
-            drawers = DRAWERS[: 1 if number else None]
-            written += [p for fits, draw in drawers if fits(group) for p in draw(group, folder)]
-    return written
+            drawers = ((bool, COVERED, error_over_occlusion),)
+        drawn += [
+            (f"{title} · {caption(group)}", draw(group, folder))
+            for fits, title, draw in drawers
+            if fits(group)
+        ]
+    return drawn
+
+
+def all_of(results: Sequence[Result], folder: Path) -> list[Path]:
+    """The files of all these figures."""
+    return [path for _, paths in captioned(results, folder) for path in paths]

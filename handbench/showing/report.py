@@ -23,7 +23,7 @@ STYLE = """
 --paper:#17191c;--shade:#22262b;--link:#7db8f0}img.figure{background:#fff;padding:.4rem}}
 *{box-sizing:border-box}html{scroll-behavior:smooth;-webkit-text-size-adjust:100%}
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;
-padding:1.5rem 1rem 4rem;max-width:1180px;overflow-wrap:anywhere}
+padding:1.5rem 1rem 4rem;max-width:1280px;overflow-wrap:anywhere}
 h1{font-size:1.8rem;line-height:1.2;margin:.2rem 0}
 h2{font-size:1.35rem;margin:2.6rem 0 .6rem;padding-bottom:.2rem;border-bottom:1px solid var(--line)}
 h3{font-size:1.05rem;margin:1.8rem 0 .4rem}a{color:var(--link)}
@@ -33,8 +33,9 @@ figure{margin:1rem 0 1.6rem}figcaption{color:var(--soft);font-size:.9rem;margin-
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid;
 font-variant-numeric:tabular-nums}
-th,td{padding:.28rem .7rem;text-align:right;white-space:nowrap;overflow-wrap:normal}
-thead th{border-bottom:1px solid}tbody tr:nth-child(even){background:var(--shade)}
+th,td{padding:.28rem .5rem;text-align:right;white-space:nowrap;overflow-wrap:normal}
+thead th{border-bottom:1px solid;vertical-align:bottom;font-size:.85rem}td small{display:block}
+thead th,td.extra{white-space:normal}tbody tr:nth-child(even){background:var(--shade)}
 tr.tier th{font-style:italic;color:var(--soft)}
 tbody th,td.extra,thead th:first-child{text-align:left;font-weight:400}td small{color:var(--soft)}
 td.reported{font-style:italic}td.not-run{color:var(--soft)}
@@ -108,7 +109,7 @@ def page(
 def _data(results: Sequence[Result], folder: Path, mixed: bool) -> Section:
     """Tables, figures and cases of one split."""
     body = [as_html(table) for table in tables.all_of(results, mixed)]
-    body += figures(plots.all_of(results, folder))
+    body += figures(plots.captioned(results, folder))
     pictures = []
     for case in gallery.cases(results):
         caption = f"{case.why}: {case.id}"
@@ -124,11 +125,11 @@ def _training(results: Sequence[Result], folder: Path) -> list[Section]:
     """Curves of the runs whose log.csv stands beside a result, or above it; each once."""
     places = [each.folder.resolve() for each in results if each.folder is not None]
     logs = [log for place in places for log in (place / "log.csv", place.parent / "log.csv")]
-    drawn = [
-        one
-        for log in dict.fromkeys(log for log in logs if log.is_file())
-        for one in plots.training_curve(log, folder, "/".join(log.parent.parts[-3:]))
-    ]
+    drawn = []
+    for log in dict.fromkeys(log for log in logs if log.is_file()):
+        name = "/".join(log.parent.parts[-3:])
+        words = f"Loss and validation error over the training steps of {name}"
+        drawn.append((words, plots.training_curve(log, folder, name)))
     return [Section("Training", "".join(figures(drawn)))] if drawn else []
 
 
@@ -142,14 +143,14 @@ def _sources(results: Sequence[Result]) -> Section:
     return Section("Where the numbers come from", "".join(body))
 
 
-def figures(paths: Iterable[Path]) -> list[str]:
-    """The PNG files among paths as pictures inside the page."""
-    found = []
-    for path in paths:
-        if path.suffix == ".png":
-            caption = path.stem.replace("_", " ")
-            found.append(_picture(path.read_bytes(), "png", caption, caption, "figure"))
-    return found
+def figures(drawn: Iterable[tuple[str, Sequence[Path]]]) -> list[str]:
+    """Captions and their figures' files: the PNG files among these as pictures inside the page."""
+    return [
+        _picture(path.read_bytes(), "png", caption, caption, "figure")
+        for caption, paths in drawn
+        for path in paths
+        if path.suffix == ".png"
+    ]
 
 
 def _picture(data: bytes, kind: str, caption: str, alt: str, role: str = "case") -> str:

@@ -122,16 +122,19 @@ def _conditions(results: Sequence[Result]) -> list[Mapping[str, Any]]:
     return [{"protocol": each.protocol["label"], **each.protocol["evaluation"]} for each in results]
 
 
-def notes(results: Sequence[Result], mixed: bool) -> list[str]:
-    """What stands below every table: what differs, what brackets mean, tiny presets."""
+def notes(results: Sequence[Result], mixed: bool, intervals: bool = True) -> list[str]:
+    """What stands below every table: what differs, what brackets mean, tiny presets.
+
+    intervals: whether the table has columns with intervals.
+    """
     recordings = max(len(np.unique(each.per_sample["recording"])) for each in results)
     few = f"no interval: {amount(recordings, 'recording')} known, {FEWEST_CLUSTERS} are needed"
-    interval = INTERVAL_NOTE if recordings >= FEWEST_CLUSTERS else few
+    brackets = [INTERVAL_NOTE if recordings >= FEWEST_CLUSTERS else few] if intervals else []
     presets = {each.provenance["predictions"].get("preset") for each in results}
     tiny = [TINY_NOTE] if "tiny" in presets else []
     lone = {boxes(each) for each in results} == {"unknown"} and "/" in _data(results)
     unknown = [UNKNOWN_BOXES] if lone else []
-    return [*check(results, mixed), *_left_out(results), interval, *tiny, *unknown]
+    return [*check(results, mixed), *_left_out(results), *brackets, *tiny, *unknown]
 
 
 def _left_out(results: Sequence[Result]) -> list[str]:

@@ -25,26 +25,31 @@ ACROSS = 4  # panels in a row
 
 def draw(
     found: Sequence[Occlusion], coverages: Sequence[Coverage], folder: Path, rule: str = DEFAULT
-) -> list[Path]:
-    """All figures as PDF, PNG and CSV. Splits without labels have none but rotation coverage."""
+) -> list[tuple[str, list[Path]]]:
+    """All figures as PDF, PNG and CSV, each with its caption.
+
+    Splits without labels have none but rotation coverage.
+    """
     known = [each for each in found if each.labelled]
-    figures: list[Callable[[], list[Path]]] = []
+    figures: dict[str, Callable[[], list[Path]]] = {}
     if known:
-        figures += [
-            partial(finger_rates, known, folder),
-            partial(hidden_together, known, folder, rule),
-            partial(levels, known, folder),
-            partial(causes, known, folder),
-            partial(run_lengths, known, folder, rule),
-        ]
+        figures = {
+            "Share hidden of each finger and of the hand": partial(finger_rates, known, folder),
+            f"Fingers hidden together, rule {rule}": partial(hidden_together, known, folder, rule),
+            "Hands by level of occlusion and by hidden fingers": partial(levels, known, folder),
+            f"What hides the fingers, rule {DEFAULT}": partial(causes, known, folder),
+            f"How long parts stay hidden, rule {rule}": partial(run_lengths, known, folder, rule),
+        }
     if coverages:
-        figures.append(partial(rotation_coverage, coverages, folder))
-    written: list[Path] = []
+        title = "Test hands by the angle to the train hand turned most alike"
+        figures[title] = partial(rotation_coverage, coverages, folder)
+    splits = ", ".join(dict.fromkeys(each.name for each in found))
+    drawn = []
     with progress("figures", len(figures), "figures") as advance:
-        for figure in figures:
-            written += figure()
+        for title, figure in figures.items():
+            drawn.append((f"{title} · {splits}", figure()))
             advance()
-    return written
+    return drawn
 
 
 def finger_rates(found: Sequence[Occlusion], folder: Path) -> list[Path]:

@@ -44,7 +44,8 @@ def write(
         tables += table_html(caption, *rows_of_coverage(coverages))
     sections = [Section("Tables", tables), Section("Figures", "".join(figures(drawn)))]
     write_text(folder / "stats.html", page(sections, "Occlusion statistics", NOTES))
-    return [folder / "stats.csv", folder / "stats.json", *drawn, folder / "stats.html"]
+    plotted = [path for _, paths in drawn for path in paths]
+    return [folder / "stats.csv", folder / "stats.json", *plotted, folder / "stats.html"]
 
 
 def long_table(found: Sequence[Occlusion], coverages: Sequence[Coverage]) -> pd.DataFrame:
