@@ -15,9 +15,10 @@ from latex_check import check_document, check_fragment
 from handbench.cli import group
 from handbench.errors import UnknownName
 from handbench.published import paper, reported
+from handbench.published.macros import macros
 from handbench.result import Result
 from handbench.scoring.stats import Estimate
-from handbench.showing.formats import as_csv, latex, markdown
+from handbench.showing.formats import Cell, Column, Row, Table, as_csv, latex, markdown
 
 DEXYCB, HO3D = "dexycb/s0_test", "ho3d_v2/evaluation"
 
@@ -200,7 +201,7 @@ def test_comparison_has_all_methods_in_one_unit():
 
 def test_macros_have_letters_only():
     result = fake("h2onet/multi_frame", DEXYCB, {"pa_mpjpe_mm": 5.512, "f5": 0.5})
-    text = paper.macros(paper.paper_tables("all", [result]))
+    text = macros(paper.paper_tables("all", [result]))
     names = re.findall(r"\\newcommand\{\\(\w+)\}", text)
     assert len(names) == len(set(names)) > 10
     assert all(name.isalpha() for name in names)
@@ -209,6 +210,17 @@ def test_macros_have_letters_only():
     assert line.replace("Mm}{5.51", "MmLow}{5.01") in text
     count = int(re.search(r"HBMeasuredValues\}\{(\d+)\}", text)[1])
     assert count == len(names) - 1
+
+
+def test_macros_of_labels_that_differ_in_punctuation_are_told_apart():
+    columns = [Column("f5", "F@5", "higher", 3)]
+    labels = ("net (a)", "net [a]", "net.a", "net a low")
+    rows = [Row(name, {"f5": Cell(Estimate(k / 8, 0, 1, 9, 9))}) for k, name in enumerate(labels)]
+    text = macros([Table("t", "", columns, rows)])
+    names = re.findall(r"\\newcommand\{\\(\w+)\}", text)
+    assert len(names) == len(set(names)) == 1 + 3 * len(labels)
+    assert r"\newcommand{\HBTNetAFFive}{0.000}  % t net (a) f5" in text
+    assert r"\newcommand{\HBTNetAFFiveThree}{0.250}  % t net.a f5" in text
 
 
 def test_unknown_paper():

@@ -75,6 +75,7 @@ def _write_papers(
     from handbench.evaluate import collect
     from handbench.files import runs_dir, write_text
     from handbench.published import paper as papers
+    from handbench.published.macros import macros
     from handbench.showing import tables as make
     from handbench.showing.rows import label
 
@@ -88,5 +89,5 @@ def _write_papers(
     written = make.write(found, folder, names)
     if "latex" in names:
         written.append(folder / "macros.tex")
-        write_text(written[-1], papers.macros(found))
+        write_text(written[-1], macros(found))
     say_written(written)

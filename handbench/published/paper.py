@@ -6,8 +6,7 @@ Rows under each other instead of side by side: the widest table has twelve colum
 """
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -48,7 +47,6 @@ COMPARED = (
     "handgcat/full",
 )
 LEGEND = "slanted: printed in the paper; under it, where the row can be run here: measured"
-DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
 @dataclass(frozen=True)
@@ -109,33 +107,6 @@ def comparisons(results: Sequence[Result]) -> list[Table]:
     cells = [cell for name in TITLES for cell in load(name)]
     names = dict.fromkeys(cell.data for cell in cells if cell.variant in COMPARED)
     return [_comparison([cell for cell in cells if cell.data == data], results) for data in names]
-
-
-def macros(tables: Iterable[Table]) -> str:
-    r"""\newcommand for every measured value and its interval; names hold letters only."""
-    values = {}
-    for table in tables:
-        for row in table.rows:
-            for column in table.columns:
-                cell = row.cells[column.key]
-                if cell.kind != "measured" or cell.estimate is None:
-                    continue
-                stem = words(f"{table.name} {row.label.removesuffix(': measured')} {column.key}")
-                for end, value in zip(
-                    ("", "Low", "High"),
-                    (cell.estimate.value, cell.estimate.low, cell.estimate.high),
-                ):
-                    if math.isfinite(value):
-                        values[f"HB{stem}{end}"] = f"{value:.{column.digits}f}"
-    lines = [rf"\newcommand{{\HBMeasuredValues}}{{{len(values)}}}"]
-    lines += [rf"\newcommand{{\{name}}}{{{value}}}" for name, value in values.items()]
-    return "\n".join(lines) + "\n"
-
-
-def words(text: str) -> str:
-    """Letters only, as macro names need: h2onet_table_1 -> HTwoOnetTableOne."""
-    parts = re.findall(r"[A-Za-z]+|\d", text)
-    return "".join(DIGITS[int(part)] if part.isdigit() else part.capitalize() for part in parts)
 
 
 def find(results: Sequence[Result], variant: str, cell: Reported) -> list[Result]:
