@@ -17,6 +17,10 @@ from handbench.loading.joined import Joined
 from handbench.loading.pairs import HandsWithObjects, PairSamples, PairsWithObjects, kind_of
 from handbench.methods.occrobnet import OccRobNet
 from handbench.preparing.prepare import prepare
+from handbench.protocol import get
+from handbench.scoring.images import object_shapes
+from handbench.scoring.score import score
+from handbench.scoring.truth import of_split
 from handbench.showing.rows import label
 from handbench.store import open_split
 from handbench.training import recipe
@@ -124,6 +128,35 @@ def test_oracles_score_nothing_wrong(places):
     assert pair.metrics["handedness_acc"].value == 1
     assert "mrrpe_mm" not in one.metrics
     assert one.metrics["mssd_mm"].n == pair.metrics["mssd_mm"].n == 18
+
+
+def test_what_is_not_finite_is_counted_aloud(split, capsys):
+    truth, columns = of_split(split), split.columns
+    away = columns["left/joints_m"][:, 0] - columns["right/joints_m"][:, 0]
+    images = {"left_minus_right_m": away, "object/T_camera": columns["object/T_camera"]}
+    images = {name: values.copy() for name, values in images.items()}
+    joints, _, _ = truth.joints_m()
+    pixels = split.hand_column("joints_px").copy()
+    made = predictions.Predictions(
+        truth.id,
+        truth.is_left,
+        joints,
+        joints_px=pixels,
+        per_image=images | {"image_id": columns["id"]},
+    )
+    whole = score(made, truth, get("handbench"), shapes=object_shapes(split))
+    assert capsys.readouterr().err == ""  # pictures of one hand need no left_minus_right_m
+    pixels[:2, 4] = np.nan
+    both = np.flatnonzero(np.isfinite(away).all(1))
+    images["left_minus_right_m"][both[:3]] = np.nan
+    images["object/T_camera"][5, 0, 0] = np.inf
+    part = score(made, truth, get("handbench"), shapes=object_shapes(split))
+    told = capsys.readouterr().err
+    assert "left_minus_right_m is missing or not finite for 3 of 9 images" in told
+    assert "object/T_camera is missing or not finite for 1 of 18 images" in told
+    assert "joints_px is missing or not finite for 2 of 27 hands" in told
+    assert part.metrics["mrrpe_mm"].n == whole.metrics["mrrpe_mm"].n - 3 == 6
+    assert part.metrics["mssd_mm"].n == whole.metrics["mssd_mm"].n - 1 == 17
 
 
 @pytest.mark.parametrize("variant", ["two_hands_object", "hand_object"])

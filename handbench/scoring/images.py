@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.console import amount, say
 from handbench.predictions import Predictions
 from handbench.registry import load, table
 from handbench.schema import SIDES
@@ -30,6 +31,8 @@ def mrrpe_mm(predictions: Predictions, truth: Truth, order: NDArray) -> NDArray 
     valid = [(truth.per_row(f"{side}/joints_valid")[:, 0] & 1) > 0 for side in SIDES]
     if "left_minus_right_m" in predictions.per_image and "image_id" in predictions.per_image:
         found = of_image(predictions, "left_minus_right_m", truth.id)
+        asked = truth.first_in_image() & valid[0] & valid[1]
+        say_lacking("left_minus_right_m", "image", asked, np.isfinite(found).all(1))
     elif predictions.root_m is not None and made.get("root_source") == "predicted":
         found = _between_roots(predictions, truth, order)
     else:
@@ -73,6 +76,8 @@ def object_mssd_mm(
     names = np.array([*truth.split.tables["objects"], ""])[truth.per_row("object/name")]
     found = np.full(len(truth), np.nan)
     first = truth.first_in_image()
+    asked = first & np.isin(names, [*shapes]) & np.isfinite(true).all((1, 2))
+    say_lacking("object/T_camera", "image", asked, np.isfinite(pred).all((1, 2)))
     for name in set(names[first].tolist()) & set(shapes):
         chosen = first & (names == name)
         found[chosen] = mssd_mm(pred[chosen], true[chosen], shapes[name])
@@ -95,6 +100,14 @@ def object_shapes(split: Split) -> dict[str, Shape]:
         told = [json.loads(str(info)) for info in read_text(file["objects/info"])]
     known = zip(split.tables["objects"], told)
     return {str(name): kept_shape(info) for name, info in known if "hull_m" in info}
+
+
+def say_lacking(name: str, noun: str, asked: NDArray, there: NDArray) -> None:
+    """Says of how many of those asked for (M,) an array of the predictions has no finite value."""
+    lacking = int((asked & ~there).sum())
+    if lacking:
+        of = f"{lacking:,} of {amount(int(asked.sum()), noun)}"
+        say(f"{name} is missing or not finite for {of}: left out of what it is needed for")
 
 
 def of_image(predictions: Predictions, name: str, ids: NDArray) -> NDArray:

@@ -9,7 +9,7 @@ from handbench.console import progress, say
 from handbench.predictions import Predictions
 from handbench.protocol import Protocol
 from handbench.schema import COLUMNS
-from handbench.scoring.images import handedness, mrrpe_mm, object_mssd_mm
+from handbench.scoring.images import handedness, mrrpe_mm, object_mssd_mm, say_lacking
 from handbench.scoring.metrics import METRICS, measure
 from handbench.scoring.mssd import Shape
 from handbench.scoring.pairs import Pairs
@@ -39,6 +39,7 @@ def measure_all(
     finite, which on_nan drops (NaN) or counts as the worst wherever they would have a value.
     """
     gather = _Gather(predictions, truth, protocol, order, broken)
+    gather.say_lacking_joints_px()
     parts: list[dict[str, NDArray]] = []
     with progress("score", len(order), "hands") as advance:
         for part in chunks(len(order)):
@@ -116,6 +117,14 @@ class _Gather:
                 say(f"no raw errors: {lacking.sum():,} of {len(roots):,} hands have no root_m")
             return None
         return np.where(self.broken[:, None], 0.0, roots)
+
+    def say_lacking_joints_px(self) -> None:
+        """Counts hands with a joint that is known in the picture and not predicted there."""
+        if self.predictions.joints_px is None or "epe2d_px" not in self.protocol.metrics:
+            return
+        true = np.isfinite(self.truth.per_hand("joints_px", slice(None))).all(-1) & self.valid
+        there = np.isfinite(self.predictions.joints_px[self.order]).all(-1) | ~true
+        say_lacking("joints_px", "hand", true.any(1) & ~self.broken, there.all(1))
 
     def joints_pred_m(self, part: slice) -> NDArray:
         """(m,21,3) as predicted; STAND_IN for broken hands until their errors are put in."""
