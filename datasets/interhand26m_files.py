@@ -136,12 +136,21 @@ class Listing:
         return images[rows], annotations
 
     def _sort(self) -> None:
-        """Bytewise by sequence name and camera, then by frame."""
+        """Bytewise by sequence name and camera, then by frame; raises DataError for equal ones."""
         sequence, camera = _ranks(self.sequences), _ranks(self.cameras)
         order = np.lexsort(
             (self.images["frame"], camera[self.images["camera"]], sequence[self.images["sequence"]])
         )
         self.images, self.annotations = self.images[order], self.annotations[order]
+        place = self.images[["sequence", "camera", "frame"]]
+        same = place[1:] == place[:-1]
+        if same.any():
+            row = int(np.flatnonzero(same)[0])
+            first, second = self.images["id"][row : row + 2]
+            raise DataError(
+                f"{self.path} lists {self._official_name(row)} twice, as images {first} and "
+                f"{second}; expected each frame of a sequence and camera once"
+            )
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         self.images, self.annotations = self.images[rows], self.annotations[rows]
@@ -159,9 +168,12 @@ class Listing:
 
     def file_name(self, row: int) -> str:
         """Path below images/{split}/, as data.json gives it."""
+        return self.odd_name(row) or self._official_name(row)
+
+    def _official_name(self, row: int) -> str:
         image = self.images[row]
         sequence, camera = self.sequences[image["sequence"]], self.cameras[image["camera"]]
-        return self.odd_name(row) or official_name(sequence, camera, image["frame"])
+        return official_name(sequence, camera, image["frame"])
 
 
 def official_name(sequence: str, camera: str, frame: int) -> str:

@@ -122,6 +122,10 @@ def widen_step(data):
             r"19 annotations for 18 images; expected one an image",
         ),
         (
+            change_data(lambda d: [d["images"][k].update(frame_idx=2000) for k in (0, 1)]),
+            r"data\.json lists Capture0/\S+/image2000\.jpg twice, as images \d+ and \d+",
+        ),
+        (
             change_data(lambda d: d["images"].pop()),
             r"an annotation names an image that the file does not list",
         ),
