@@ -185,6 +185,22 @@ def test_what_validation_finds(split, tmp_path, change, said):
     assert len(found) == 1 and said in found[0]
 
 
+def test_scoring_warns_of_hands_at_the_camera_as_the_check_does(
+    split, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("HANDBENCH_DATA", str(split.data_dir))
+    joints, _, verts, _ = in_ho3d(*by_line(split, predicted(split, noise_m=0.002)))
+    for name, shift in (("away", 0.0), ("relative", joints[:, :1])):
+        given = [(points - shift).tolist() for points in (joints, verts)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(given))
+        evaluate_official(
+            *(tmp_path / f"{name}.json", "listed/evaluation", "ho3d_v2", tmp_path / name), SUBSET
+        )
+        (found,) = validate(tmp_path / f"{name}.json", "ho3d") or [None]
+        told = capsys.readouterr().err
+        assert (f"warning: {found}. Scores" in told) == (name == "relative")
+
+
 def test_the_command_writes_and_checks(split, tmp_path):
     predicted(split).write(tmp_path / "p.h5")
     out = tmp_path / "pred.zip"

@@ -59,7 +59,8 @@ def _json(case: Case, protocol: str, options: Options) -> tuple[dict[str, NDArra
     joints = case.pred[0].read(0, len(case.pred[0]))
     target = case.true[0].read(0, len(case.true[0]))
     order = "ours" if kind == "freihand" else "ho3d"
-    warn(joints, target, order, advice="" if case.made else "; --assume-frame converts")
+    advice = "" if case.made else "; --assume-frame converts"
+    warn(joints, target, order, advice=advice, ahead=CONVENTIONS[kind].axes[2])
     scores = ho3d.evaluate(case.pred, case.true, protocol, options.on_nan)
     per_sample = dict(scores.per_sample)
     for name in ("joint_errors_mm", "pa_joint_errors_mm"):
@@ -71,7 +72,8 @@ def _dexycb(case: Case, on_nan: str) -> dict[str, NDArray]:
     assert case.joint_3d is not None
     scores = dexycb.evaluate(case.results, case.joint_3d, on_nan)
     pred = np.stack([case.results[int(i)] for i in scores.index]) / 1000
-    warn(pred, case.joint_3d[scores.index].astype(float), "ours", case.who["is_left"])
+    target = case.joint_3d[scores.index].astype(float)
+    warn(pred, target, "ours", case.who["is_left"], ahead=CONVENTIONS["dexycb"].axes[2])
     rows: dict[str, NDArray] = {}
     for row, name in zip(dexycb.ROWS, ("raw_", "", "pa_")):
         # a wrist put on the true one leaves no error in the camera frame to measure

@@ -28,6 +28,7 @@ from handbench.official.hands import (
 from handbench.official.ho3d import OFFICIAL_SAMPLES
 from handbench.official.inputs import unpacked
 from handbench.official.jsonpoints import index
+from handbench.official.suspects import misplaced
 from handbench.store import Split
 
 KINDS = {
@@ -37,9 +38,7 @@ KINDS = {
 }
 DEFAULT_NAME = {"ho3d": "pred.zip", "freihand": "pred.zip", "dexycb": "dexycb.txt"}
 SLICE = 200
-# a hand is farther from the camera than this and nearer than that; its length lies between
-DEPTH_M = (0.05, 5.0)
-LENGTH_M = (0.04, 0.4)
+LENGTH_M = (0.04, 0.4)  # a hand's length lies between these
 LONGEST_BONE = 0.45  # of that length; the longest finger bone of a hand is about a third
 
 
@@ -198,12 +197,7 @@ def _implausible(joints_m: NDArray, kind: str) -> list[str]:
     if not LENGTH_M[0] < length < LENGTH_M[1]:
         unit = "millimetres" if kind == "dexycb" else "metres"
         return [f"the median hand is {length:.3g} m long when read in {unit}: check the unit"]
-    found = []
-    depth = float(np.median(joints_m[:, 0, 2]) * convention.axes[2])
-    if depth < 0:
-        found.append("hands lie behind the camera: OpenCV and OpenGL axes are mistaken")
-    elif not DEPTH_M[0] < depth < DEPTH_M[1]:
-        found.append(f"wrists lie {depth:.3g} m from the camera: joints must stand in its frame")
+    found = misplaced(joints_m, convention.axes[2])
     # along a finger neighbours are near; in a mistaken order some are a finger or more apart
     fingers = convention.ours(joints_m)[:, 1:].reshape(-1, 5, 4, 3)
     bones = np.linalg.norm(np.diff(fingers, axis=2), axis=-1)

@@ -12,6 +12,7 @@ from handbench.frames import HO3D, INTERHAND, OPENGL, mirror_points
 
 TIMES = 3.0  # how many times better every single change must make the fit
 SAMPLES = 500
+DEPTH_M = (0.05, 5.0)  # a hand is farther from the camera than this and nearer than that
 _FROM_OURS = np.argsort(HO3D)  # row i of HO-3D's order in our order
 
 
@@ -82,15 +83,31 @@ def suspicion(joints_m: NDArray, target_m: NDArray, order: str = "ho3d") -> Susp
     )
 
 
+def misplaced(joints_m: NDArray, ahead: float) -> list[str]:
+    """What is odd about where the median hand of joints (N,21,3) lies for the camera, if anything.
+
+    ahead: 1 where z grows away from the camera, -1 where it grows towards it.
+    """
+    known = joints_m[np.isfinite(joints_m[:, 0, 2]), 0, 2]
+    depth = float(np.median(known) * ahead) if len(known) else 1.0
+    if depth < 0:
+        return ["hands lie behind the camera: OpenCV and OpenGL axes are mistaken"]
+    if not DEPTH_M[0] < depth < DEPTH_M[1]:
+        return [f"wrists lie {depth:.3g} m from the camera: joints must stand in its frame"]
+    return []
+
+
 def warn(
     joints_m: NDArray,
     target_m: NDArray,
     order: str,
     is_left: NDArray | None = None,
     advice: str = "",
+    ahead: float = 0.0,
 ) -> None:
     """Say on stderr what the predictions probably are, where simple changes fit much better.
 
+    Where none do, say it when they lie where no hand can be (misplaced), unless ahead is 0.
     is_left (N,): which hands are left ones; a mistake of one side alone is told apart. advice: what
     helps when axes are mistaken.
     """
@@ -107,6 +124,9 @@ def warn(
                 f"warning: {who} fit {each.times:.0f} times better when changed: "
                 f"{each.told}. Scores below are for the file as it is{mend}"
             )
+    if ahead and not any(found.values()):
+        for told in misplaced(joints_m, ahead):
+            say(f"warning: {told}. Scores below are for the file as it is")
 
 
 def _orders(order: str) -> tuple[_Change, ...]:
