@@ -26,6 +26,7 @@ __all__ = [
     "newest",
     "read",
     "save",
+    "settle",
     "start_from",
     "trained",
 ]
@@ -109,6 +110,13 @@ def newest(run: Run) -> State | None:
     if problem:
         raise DataError(f"{problem}, and there is no earlier one: train again with --force")
     return None
+
+
+def settle(run: Run, state: State | None) -> None:
+    """Puts the checkpoint that a run goes on from in the last one's place, where it was the one
+    before: the next one would push it out and keep the broken one."""
+    if state and state["path"] != str(run.checkpoint):
+        os.replace(state["path"], run.checkpoint)
 
 
 def build(recipe: Recipe, hand: Hand) -> Any:

@@ -8,9 +8,10 @@ from pathlib import Path
 from toy_runs import make
 
 import handbench.methods
+from handbench.errors import HandbenchError
 from handbench.inference.predict import predict
 from handbench.training import trainer
-from handbench.training.distributed import joined
+from handbench.training.distributed import Team, joined
 from handbench.training.train import train
 
 NORMS = ("frozen", "sync")
@@ -27,31 +28,41 @@ def noisy():
 
 
 def work(folder: Path) -> list[str]:
-    """Trains and predicts in a team; returns what went wrong with the interrupted run."""
+    """Trains and predicts in a team, until one of it is gone; returns what went wrong."""
+    wrong: list[str] = []
+    try:
+        with joined("cpu") as team:
+            work_together(team, folder, wrong)
+            if team.rank:
+                os._exit(0)  # as if killed
+            team.wait()
+    except HandbenchError as error:
+        wrong.append(str(error))
+    return wrong
+
+
+def work_together(team: Team, folder: Path, wrong: list[str]) -> None:
     handbench.methods.TABLE.update(METHODS)
-    stopped = []
-    with joined("cpu") as team:
-        for norm in NORMS:
-            os.environ["HANDBENCH_RUNS"] = str(folder / norm)
-            predict(train(steady(norm), "cpu"), device="cpu")
-        os.environ["HANDBENCH_RUNS"] = str(folder / "whole")
-        train(noisy(), "cpu")
-        os.environ["HANDBENCH_RUNS"] = str(folder / "stopped")
-        whole_step = trainer.Trainer.one_step
+    for norm in NORMS:
+        os.environ["HANDBENCH_RUNS"] = str(folder / norm)
+        predict(train(steady(norm), "cpu"), device="cpu")
+    os.environ["HANDBENCH_RUNS"] = str(folder / "whole")
+    train(noisy(), "cpu")
+    os.environ["HANDBENCH_RUNS"] = str(folder / "stopped")
+    whole_step = trainer.Trainer.one_step
 
-        def one_step(self, parts):
-            if team.rank == 1 and self.step == 5:
-                signal.raise_signal(signal.SIGTERM)
-            return whole_step(self, parts)
+    def one_step(self, parts):
+        if team.rank == 1 and self.step == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return whole_step(self, parts)
 
-        trainer.Trainer.one_step = one_step
-        try:
-            train(noisy(), "cpu")
-        except KeyboardInterrupt:
-            stopped.append("stopped")
-        trainer.Trainer.one_step = whole_step
+    trainer.Trainer.one_step = one_step
+    try:
         train(noisy(), "cpu")
-    return stopped
+    except KeyboardInterrupt:
+        wrong.append("stopped")
+    trainer.Trainer.one_step = whole_step
+    train(noisy(), "cpu")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from handbench import checkpoint
 from handbench.errors import HandbenchError
 from handbench.inference.predict import predict
 from handbench.training import runs
-from handbench.training.train import train
+from handbench.training.selection import mpjpe_mm
+from handbench.training.train import samples_for, train
 from handbench.training.trainer import share_of
 
 
@@ -39,7 +40,8 @@ def team(small_data, tmp_path_factory) -> Path:
         patch.setenv("HANDBENCH_RUNS", "")
         other = subprocess.Popen([sys.executable, "-P", str(code), str(folder)], env=there)
         try:
-            assert work(folder) == ["stopped"]
+            stopped, left = work(folder)
+            assert stopped == "stopped" and left.startswith("another process of the team does")
             assert other.wait(60) == 0
         finally:
             other.kill()
@@ -102,6 +104,11 @@ def test_a_stopped_team_resumes_to_the_same_weights(team, monkeypatch):
     stopped = checkpoint.read(runs.run_of(noisy()).checkpoint)
     assert_same(whole["model"], stopped["model"])
     assert_same(whole["best"]["model"], stopped["best"]["model"])
+    best = whole["best"]  # was chosen by the error of the very weights that are kept
+    method, chosen, _ = checkpoint.trained(runs.run_of(noisy()))
+    samples = samples_for(chosen, method, "small/val", False)
+    again = mpjpe_mm(method, samples, np.arange(len(samples)), torch.device("cpu"))
+    np.testing.assert_allclose(best["val_mpjpe_mm"], again, rtol=1e-6)
     first, second = (state[0] for state in whole["rng"])
     assert not torch.equal(first, second)
 

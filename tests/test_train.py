@@ -216,6 +216,17 @@ def test_force_loses_nothing_when_the_new_run_cannot_start(monkeypatch):
     assert run.log.is_file()
 
 
+@pytest.mark.parametrize("force", [True, False])
+def test_weights_that_cannot_be_started_from_leave_runs_as_they_are(force, tmp_path):
+    run, other = train(make(), "cpu"), make(seed=7)
+    weights = run.checkpoint.read_bytes()
+    (tmp_path / "odd.pt").write_bytes(b"no weights")
+    with pytest.raises(HandbenchError, match="odd.pt cannot be read"):
+        train(make() if force else other, "cpu", force=force, backbone=tmp_path / "odd.pt")
+    assert run.checkpoint.read_bytes() == weights
+    assert runs.every() == [run]
+
+
 def test_batch_norm_of_a_single_sample_is_one_line():
     with pytest.raises(HandbenchError, match="one sample at a time.*batch_norm=frozen"):
         train(make(method="h2onet", batch=1, steps=1), device="cpu")

@@ -16,6 +16,7 @@ from toy_runs import assert_same, elsewhere, log_steps, make, weights
 from handbench import checkpoint
 from handbench.errors import DataError, HandbenchError
 from handbench.training import recipe, runs
+from handbench.training.logbook import Logbook
 from handbench.training.train import train
 from handbench.training.trainer import Trainer
 
@@ -78,6 +79,11 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(monkeypatch, tmp_path,
     said = capsys.readouterr().err
     assert "going on from checkpoint.prev.pt (step 11)" in said
     assert_same(weights(whole), weights(broken))
+    assert checkpoint.read(broken.previous_checkpoint)["step"] == 11  # the broken one is gone
+    damaged = bytearray(broken.checkpoint.read_bytes())
+    damaged[-48] ^= 255  # where the table of contents begins
+    broken.checkpoint.write_bytes(damaged)
+    assert checkpoint.newest(broken)["step"] == 11
     for path in (broken.checkpoint, broken.previous_checkpoint):
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match="cut short.*no earlier one.*--force"):
@@ -108,6 +114,29 @@ def test_a_loss_that_is_not_finite_names_its_samples(capsys):
     run = train(make("poison=13", "on_nonfinite=skip"), device="cpu", force=True)
     assert "step skipped" in capsys.readouterr().err
     assert all(torch.isfinite(value).all() for value in weights(run).values())
+
+
+def test_a_run_that_a_bad_step_stopped_goes_on_as_if_it_had_always_skipped(monkeypatch, tmp_path):
+    """Neither running statistics nor random numbers have seen the bad step; the log has it."""
+    skipping = make("poison=13", "on_nonfinite=skip", "validate_every=1")
+    elsewhere(monkeypatch, tmp_path, "whole")
+    whole = train(skipping, device="cpu")
+    elsewhere(monkeypatch, tmp_path, "stopped")
+    with pytest.raises(HandbenchError, match="not finite at step"):
+        train(make("poison=13", "validate_every=1"), device="cpu", save_seconds=0)
+    assert_same(weights(whole), weights(train(skipping, device="cpu")))
+    assert log_steps(whole) == list(range(1, 13))
+    assert ",nan," in whole.log.read_text()
+
+
+def test_a_damaged_log_is_cut_back_to_its_whole_lines(tmp_path):
+    path = tmp_path / "log.csv"
+    for text in (b"ste", b"step,los", b"st,loss\n1,2\n", b"step,loss\n\xff\xfe,\x00\n1,0.25\n2,0"):
+        path.write_bytes(text)
+        with Logbook(path, 5) as log:
+            log.add({"step": 6, "loss": 0.125})
+        kept = "1,0.25\n" if b"0.25" in text else ""
+        assert path.read_text() == f"step,loss\n{kept}6,0.125\n"
 
 
 def test_looking_at_losses_now_and_then_changes_nothing_but_when_it_is_said(

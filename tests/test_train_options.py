@@ -18,7 +18,7 @@ from handbench.training import precision, recipe, runs, selection, stopping, swe
 from handbench.training.averaging import Average
 from handbench.training.display import live, sentence
 from handbench.training.distributed import Team
-from handbench.training.train import samples_for, train
+from handbench.training.train import _shared_out, method_for, samples_for, train
 from handbench.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("toy_places")
@@ -150,6 +150,28 @@ def test_validation_is_held_out_by_recording_or_as_released(capsys):
     assert selection.described(make("checkpoint=best")) == "best on small/val"
 
 
+def test_recordings_are_held_out_of_the_first_of_joined_data():
+    chosen = make("validation=recordings", "more_data=small")
+    method, joined = method_for(chosen, torch.device("cpu"))
+    (samples, members), (_, held) = _shared_out(chosen, method, joined)
+    assert (len(samples), len(members), len(held)) == (64, 60, 4)
+    assert not set(members) & set(held) and set(range(32, 64)) <= set(members)
+
+
+def test_hands_without_joints_give_no_error_to_choose_by():
+    chosen = make()
+    method = checkpoint.build(chosen, Hand.open())
+    samples = samples_for(chosen, method, "small/val", False)
+    batch = samples.batch
+
+    def bare(indices, epoch=0):
+        return {**batch(indices, epoch), "valid_joints": np.zeros((len(indices), 21), np.float32)}
+
+    samples.batch = bare
+    score = selection.mpjpe_mm(method, samples, np.arange(4), torch.device("cpu"))
+    assert np.isnan(score)
+
+
 def test_without_a_validation_split_best_needs_another_rule(monkeypatch, small_data, tmp_path):
     (tmp_path / "data" / "small").mkdir(parents=True)
     (tmp_path / "data" / "small" / "train").symlink_to(small_data / "small" / "train")
@@ -166,6 +188,7 @@ def test_sweeps_name_their_runs():
     assert sweep.settings([]) == [sweep.Setting()]
     assert sweep.settings(["milestones=[0.5],[0.5, 0.7]"])[1].label == "milestones=[0.5,0.7]"
     assert sweep.settings(["schedule=cosine,constant"])[1].overrides == ("schedule=constant",)
+    assert [each.label for each in sweep.settings(["lr=0.1,1e-1,0.2"])] == ["lr=0.1", "lr=0.2"]
     for wrong in (["lr"], ["lr="], ["seed=a"], ["lr=1", "lr=2"]):
         with pytest.raises(HandbenchError, match="--sweep"):
             sweep.settings(wrong)
@@ -181,6 +204,12 @@ def test_a_sweep_resumes_is_shared_out_and_survives_a_failure():
     assert [run.path.name for run in runs.every()] == names
     assert (runs.every()[0].path / "curves.png").stat().st_size > 10_000
     assert first.stderr.count("validation MPJPE") >= 4
+    chosen = runs.every()[0]
+    chosen.log.write_text("step,val_mpjpe_mm\n1,20\n2,30\n3,nan\n4,40\n")
+    assert sweep.ranking([chosen])[0][0] == 40
+    best = chosen.recipe_file.read_text().replace('"last"', '"best"')
+    chosen.recipe_file.write_text(best)
+    assert sweep.ranking([chosen])[0][0] == 20
     busy = runs.Run(runs.every()[0].path.with_name("small-tiny-s1-clip=0.5"))
     with stopping.alone(busy, Team()):
         rest = CliRunner().invoke(train_command, words)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,11 @@ class Team:
         distributed.gather_object(value, found)
         return [value] if found is None else found
 
+    def take_first(self, values: Sequence[torch.Tensor]) -> None:
+        """Gives all processes the first one's values, in place."""
+        for value in values if self.size > 1 else ():
+            distributed.broadcast(value, 0)
+
     def wait(self) -> None:
         """Until all processes have come here."""
         if self.size > 1:
@@ -79,7 +84,8 @@ def team() -> Team:
 def joined(device: str = "auto") -> Iterator[Team]:
     """Joins the processes torchrun started, if it did; all but the first are silent.
 
-    Raises HandbenchError when what torchrun says is incomplete or a process has no GPU of its own.
+    Raises HandbenchError when what torchrun says is incomplete, a process has no GPU of its own or
+    another process of the team has ended before its time.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Team()
@@ -102,6 +108,12 @@ def joined(device: str = "auto") -> Iterator[Team]:
                 redirect_stderr(nowhere if silent else sys.stderr),
             ):
                 yield team()
+    except RuntimeError as error:
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise HandbenchError(
+            "another process of the team does not answer: has it ended? Its own message tells why"
+        ) from error
     finally:
         distributed.destroy_process_group()
 

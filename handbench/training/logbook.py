@@ -22,8 +22,9 @@ class Logbook:
         self.path, self.columns = path, list[str]()
         kept = []
         if path.is_file() and step:
-            with open(path, newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
+            text = path.read_text(encoding="utf-8", errors="replace")
+            reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # whole lines
+            if "step" in (reader.fieldnames or []):
                 self.columns = list(reader.fieldnames or [])
                 kept = [row for row in reader if (row["step"] or "x").isdigit()]
         lines = [",".join(self.columns)] if self.columns else []

@@ -1,5 +1,6 @@
 """Which hands validate a run, and their error. The test split chooses nothing."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ def mpjpe_mm(
 ) -> float:
     """Mean wrist-relative joint error in mm of up to `most` of the chosen samples (K,).
 
-    In float32. Every process takes a part of the batches; each hand counts once.
+    In float32. Every process takes a part of the batches; each hand counts once. NaN where no
+    joint of theirs is annotated.
     """
     places = np.linspace(0, len(chosen) - 1, min(len(chosen), most)).astype(np.int64)
     parts = np.array_split(chosen[places], -(-len(places) // BATCH))
@@ -87,4 +89,4 @@ def mpjpe_mm(
         sums[0] += (errors * batch["valid_joints"]).sum()
         sums[1] += batch["valid_joints"].sum()
     total, count = team().total(sums).tolist()
-    return 1000 * total / max(1.0, count)
+    return 1000 * total / count if count else math.nan

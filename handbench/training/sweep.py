@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def _axis(text: str) -> tuple[str, list[str]]:
         items = [str(item) for item in tomllib.loads(f"x = [{values}]")["x"]]
     except tomllib.TOMLDecodeError:
         items = values.split(",")
-    return key.strip(), [item.strip() for item in items]
+    return key.strip(), list(dict.fromkeys(item.strip() for item in items))
 
 
 def train_all(
@@ -91,12 +92,14 @@ def train_all(
 
 
 def ranking(runs: Sequence[Run]) -> list[tuple[float, str]]:
-    """(last validation MPJPE in mm, name) of runs that validated, the best first."""
+    """(validation MPJPE in mm of the weights that predict, name) of runs that validated, the best
+    first."""
     scores = []
     for run in runs:
         known = _validated(run)
         if known:
-            scores.append((known[-1], run.name))
+            chosen = min(known) if run.recipe().checkpoint == "best" else known[-1]
+            scores.append((chosen, run.name))
     return sorted(scores)
 
 
@@ -105,4 +108,5 @@ def _validated(run: Run) -> list[float]:
         return []
     with open(run.log, newline="", encoding="utf-8") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
-    return [float(row["val_mpjpe_mm"]) for row in rows if row.get("val_mpjpe_mm")]
+    known = [float(row.get("val_mpjpe_mm") or "nan") for row in rows]
+    return [score for score in known if math.isfinite(score)]

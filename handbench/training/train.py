@@ -69,6 +69,10 @@ def train(
             return run
     # built first: what cannot be trained leaves no run behind, and an old one as it was
     method, samples = method_for(recipe, where)
+    if start and not state:
+        checkpoint.start_from(method, start)
+    elif backbone and not state:
+        checkpoint.load_backbone(method, backbone)
     closed_form = hasattr(method, "fit")
     trainer = None
     if not closed_form:
@@ -77,17 +81,15 @@ def train(
         data = _shared_out(recipe, method, samples)
         trainer = Trainer(recipe, run, method, where, *data, save_seconds, tensorboard, workers)
     with alone(run, team()):
+        team().wait()  # until all have read what stands there
         if team().first:
             if force:
                 clear(run)
+            checkpoint.settle(run, state)
             files.write_text(run.recipe_file, to_toml(recipe))
         team().wait()
         if trainer and state:
             trainer.restore(state)
-        elif start:
-            checkpoint.start_from(method, start)
-        elif backbone:
-            checkpoint.load_backbone(method, backbone)
         if trainer:
             speak_of_batch(recipe)
             trainer.descend()
@@ -129,15 +131,22 @@ def method_for(recipe: Recipe, device: torch.device) -> tuple[Any, Samples]:
 
 def _shared_out(recipe: Recipe, method: Any, samples: Samples) -> tuple[Any, Any]:
     """Samples and which of them to train on; the same to validate with, or None."""
-    held = held_out(samples, recipe.validation)
+    of_first = held_out(samples, recipe.validation)
+    held = np.pad(of_first, (0, len(samples) - len(of_first)))  # none of the data sets that join
     training = samples, np.flatnonzero(~held)
     name = own_split(recipe)
     if name:
         validation = samples_for(recipe, method, name, False)
-        return training, (validation, np.arange(len(validation)))
+        if len(validation):
+            return training, (validation, np.arange(len(validation)))
+        if recipe.checkpoint == "best":
+            raise DataError(f"checkpoint=best needs annotated hands, and {name} holds none")
+        say(f"{name} holds no annotated hand: nothing validates")
+        return training, None
     if held.any():
         told = data_split(recipe.data, TRAIN)
-        say(f"{held.sum():,} of {len(held):,} hands of {told} validate ({recipe.validation} rule)")
+        count = f"{held.sum():,} of {len(of_first):,} hands"
+        say(f"{count} of {told} validate ({recipe.validation} rule)")
         return training, (samples_for(recipe, method, told, False), np.flatnonzero(held))
     return training, None
 

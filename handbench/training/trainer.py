@@ -169,12 +169,12 @@ class Trainer:
                 noting = self.step % note_every == 0 or validated or last
                 terms = self.look() if noting or len(self.unseen) >= self.look_every else {}
                 row: dict[str, Any] = {}
-                if noting and (terms or validated or last):
+                if noting:
                     span, steps = time.monotonic() - noted, self.step - noted_step
                     row = {"step": self.step, "epoch": self.epoch, **terms}
                     row["samples_per_s"] = steps * self.recipe.batch / span
                     row |= {"waiting": self.waited / span, "val_mpjpe_mm": ""}
-                    told = f"loss {row['loss']:.3g}" if terms else told
+                    told = f"loss {row['loss']:.3g}"
                     if validated:
                         row["val_mpjpe_mm"] = self.validate()
                         told += f", validation MPJPE {row['val_mpjpe_mm']:.1f} mm"
@@ -274,7 +274,7 @@ class Trainer:
 
     def look(self) -> dict[str, Any]:
         """Waits for the steps not yet looked at; rate, loss terms and gradient norm of the last,
-        {} when that was skipped. Raises HandbenchError as _not_finite does."""
+        finite or not. Raises HandbenchError as _not_finite does."""
         unseen, self.unseen = self.unseen, []
         terms: dict[str, Any] = {}
         for step, indices, names, found in unseen:
@@ -287,7 +287,6 @@ class Trainer:
             ):
                 bad = [name for name, value in zip(names, values) if not np.isfinite(value)]
                 self._not_finite(step, indices, bad)
-                terms = {}
         return terms
 
     def _not_finite(self, step: int, indices: list[torch.Tensor], bad: list[str]) -> None:
@@ -300,21 +299,19 @@ class Trainer:
         if self.recipe.on_nonfinite == "skip":
             say(f"{text}; step skipped")
             return
-        if step + 1 == self.step:  # else the last checkpoint stands, from before it
-            self.step = step
-            self.save()
+        # the last checkpoint stands: running statistics have seen this step since
         raise HandbenchError(f"{text}; -o on_nonfinite=skip leaves such steps out")
 
     def validate(self) -> float:
         """Error on the validation hands, of the average where there is one; keeps the best."""
         assert self.validation is not None
+        self.team.take_first(self.buffers)  # whose running statistics are those that are kept
         with self.average.applied() if self.average else nullcontext():
             # a run of a few steps is not validated for longer than it is trained
             most = min(VALIDATED, self.total * self.recipe.batch)
             score = mpjpe_mm(self.method, *self.validation, self.device, most)
-            if self.recipe.checkpoint == "best" and (
-                self.best is None or score < self.best["val_mpjpe_mm"]
-            ):
+            least = self.best["val_mpjpe_mm"] if self.best else np.inf
+            if self.recipe.checkpoint == "best" and score < least:
                 weights = {k: v.detach().clone() for k, v in self.method.state_dict().items()}
                 self.best = {"step": self.step, "val_mpjpe_mm": score, "model": weights}
         norms.hold(self.method, self.recipe.batch_norm)
