@@ -45,7 +45,7 @@ from handbench.datasets.dexycb_lists import (
     rule_of,
 )
 from handbench.datasets.jpeg import LeftOut, Skip, read_picture
-from handbench.datasets.trees import check_root
+from handbench.datasets.trees import check_root, page
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
@@ -96,7 +96,7 @@ class DexYCB:
         if not self._any_camera():
             raise DataError(
                 f"{self.raw} holds no picture of {split}: unpack its subjects there "
-                "(docs/datasets/dexycb.md)"
+                f"({page('dexycb')})"
             )
         self.models = Models.find(self.raw)
         self.skipped: Counter[str] = Counter()
@@ -190,7 +190,7 @@ class DexYCB:
         if not plans:
             raise DataError(
                 f"none of the {listed} pictures of {self.split} with their labels is below "
-                f"{self.raw}: unpack the subjects there (docs/datasets/dexycb.md)"
+                f"{self.raw}: unpack the subjects there ({page('dexycb')})"
             )
         here = f"{self.name}/{self.split}"
         if absent:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from handbench.datasets import ycb
 from handbench.datasets.jpeg import Skip
+from handbench.datasets.trees import page
 from handbench.errors import DataError
 from handbench.schema import SIDES
 
@@ -75,7 +76,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise DataError(f"{path} is {path.stat().st_size:,} bytes long: not a file of DexYCB")
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: unpack it there (docs/datasets/dexycb.md)") from None
+        raise DataError(f"{path} is missing: unpack it there ({page('dexycb')})") from None
     except yaml.constructor.ConstructorError as error:
         raise DataError(
             f"{path} asks for more than plain data ({error.problem}): refused, nothing was run"

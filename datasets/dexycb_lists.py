@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.datasets.trees import page
 from handbench.errors import DataError
 
 SUBJECTS = (
@@ -123,7 +124,7 @@ def find_sequences(root: Path, split: str, listed: Path | None) -> list[Sequence
             raise DataError(
                 f"{folder} holds {len(there)} of {EACH} sequences, and {split} goes by their place "
                 "in the whole: unpack all of the subject, or give all names with --sequences LIST "
-                "(docs/datasets/dexycb.md)"
+                f"({page('dexycb')})"
             )
         lost = len(rule.sequences) - len(there)
         found += [Sequence(subject, "", -1, False)] * lost  # first: nothing after them has a number

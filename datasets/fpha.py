@@ -40,7 +40,7 @@ from handbench.datasets.fpha_files import (
 )
 from handbench.datasets.fpha_fits import FIT_LIMIT_MM, Fits
 from handbench.datasets.jpeg import Skip, read_picture
-from handbench.datasets.trees import check_root
+from handbench.datasets.trees import check_root, page
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, HandRecord, Mesh, ObjectRecord, Scene, SequencePlan
@@ -109,14 +109,14 @@ class FPHA:
                 return kind
         name = PICTURES["full" if wanted == "auto" else wanted]
         raise DataError(
-            f"{self.raw / name} does not exist; unpack the videos there (docs/datasets/fpha.md)"
+            f"{self.raw / name} does not exist; unpack the videos there ({page('fpha')})"
         )
 
     def _need(self, names: tuple[str, ...], what: str) -> Path:
         found = find_folder(self.raw, names)
         if found is None:
             raise DataError(
-                f"{self.raw / names[0]} does not exist; unpack {what} there (docs/datasets/fpha.md)"
+                f"{self.raw / names[0]} does not exist; unpack {what} there ({page('fpha')})"
             )
         return found
 
@@ -194,7 +194,7 @@ class FPHA:
             raise DataError(
                 f"none of the {wanted} annotated pictures of {here} is below "
                 f"{self.raw / PICTURES[self.pictures]}: unpack the videos there "
-                "(docs/datasets/fpha.md)"
+                f"({page('fpha')})"
             )
         if lacking["missing_sequences"]:
             there = len(self.listed) - lacking["missing_sequences"]

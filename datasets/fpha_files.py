@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.datasets.trees import page
 from handbench.errors import DataError
 
 SPLIT_FILE = "data_split_action_recognition.txt"
@@ -90,7 +91,7 @@ def read_split(path: Path) -> dict[str, list[Listed]]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise DataError(
-            f"{path} is missing: it comes with FPHA's annotations (docs/datasets/fpha.md)"
+            f"{path} is missing: it comes with FPHA's annotations ({page('fpha')})"
         ) from None
     found: dict[str, list[Listed]] = {name: [] for name in HEADS}
     said: dict[str, int] = {}

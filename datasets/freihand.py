@@ -28,7 +28,7 @@ from handbench.datasets.freihand_files import (
 )
 from handbench.datasets.freihand_hands import Models, check_sample, read_hand, unknown_hand
 from handbench.datasets.jpeg import Skip, read_picture
-from handbench.datasets.trees import check_root
+from handbench.datasets.trees import check_root, page
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.png import encode_grey
@@ -87,7 +87,7 @@ class FreiHAND:
             if self.keypoints is None or split != "training":
                 raise DataError(
                     f"{self.pictures} does not exist; unpack FreiHAND_pub_v2 there "
-                    "(docs/datasets/freihand.md)"
+                    f"({page('freihand')})"
                 )
             self.pictures = self.raw
         if self.keypoints is not None and split != "training":
@@ -132,7 +132,7 @@ class FreiHAND:
         if not plans:
             raise DataError(
                 f"none of the {wanted} pictures of {here} is in {self.pictures}: unpack "
-                "FreiHAND_pub_v2 there (docs/datasets/freihand.md)"
+                f"FreiHAND_pub_v2 there ({page('freihand')})"
             )
         if count != COUNTS[self.split]:
             say(f"{here}: the lists hold {count:,} samples; expected {COUNTS[self.split]:,}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from handbench import files
 from handbench.datasets.jpeg import Skip, jpeg_size
+from handbench.datasets.trees import page
 from handbench.errors import DataError
 
 UNIQUE = 32_560  # samples of training; version v of sample i is picture i + v * UNIQUE
@@ -72,9 +73,7 @@ class Entries:
 
 
 def _lost(path: Path) -> DataError:
-    return DataError(
-        f"{path} is missing: unpack FreiHAND's annotations there (docs/datasets/freihand.md)"
-    )
+    return DataError(f"{path} is missing: unpack FreiHAND's annotations there ({page('freihand')})")
 
 
 def _spans(file: Any) -> NDArray[np.int64] | None:

@@ -26,6 +26,7 @@ from handbench.datasets.ho3d_lists import LISTS, Line, subject_of, take_of
 from handbench.datasets.ho3d_masks import PALETTES, RIGHT, Masks, visible_box
 from handbench.datasets.ho3d_reader import HALF_TURN, ListedReader
 from handbench.datasets.jpeg import LeftOut, Skip
+from handbench.datasets.trees import page
 from handbench.errors import DataError, UnknownName
 from handbench.png import encode_grey
 from handbench.records import HandRecord, Mesh
@@ -45,7 +46,7 @@ class HO3D(ListedReader):
     """
 
     turns_deg = dict.fromkeys((6, 10, 21), HALF_TURN)
-    no_truth = "evaluation_xyz.json and evaluation_verts.json are not there (docs/datasets/ho3d.md)"
+    no_truth = f"evaluation_xyz.json and evaluation_verts.json are not there ({page('ho3d')})"
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handbench.datasets.jpeg import Skip, read_picture
 from handbench.datasets.png import png_size
+from handbench.datasets.trees import page
 from handbench.errors import DataError
 from handbench.official.ho3d import read_truth
 from handbench.official.jsonpoints import PointList
@@ -145,7 +146,7 @@ class Truth:
         if lost:
             raise DataError(
                 f"{folder / lost[0]} is missing: the truth of evaluation is two files, put both "
-                "there or neither (docs/datasets/ho3d.md)"
+                f"there or neither ({page('ho3d')})"
             )
         truth = cls(*read_truth(folder))
         for found, points in ((truth.joints, 21), (truth.verts, 778)):

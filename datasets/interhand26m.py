@@ -27,7 +27,7 @@ from handbench.datasets.interhand26m_files import (
 )
 from handbench.datasets.interhand26m_hands import Fits, read_hands, unannotated
 from handbench.datasets.jpeg import Skip, read_picture
-from handbench.datasets.trees import check_root
+from handbench.datasets.trees import check_root, page
 from handbench.errors import DataError, UnknownName
 from handbench.hand import Hand
 from handbench.records import Frame, Scene, SequencePlan
@@ -86,7 +86,7 @@ class InterHand26M:
         if (self.version, self.human) == ("v1.0", None) and annotation != "all" and split != "val":
             raise DataError(
                 f"--annotation {annotation} of {split} needs {root}/aid_human_annot_{split}.txt, a "
-                "list from the InterWild code (docs/datasets/interhand26m.md)"
+                f"list from the InterWild code ({page('interhand26m')})"
             )
         self.fits = Fits.of_tree(root) if "fits" in self.files else None
         self.no_fits = (
@@ -137,7 +137,7 @@ class InterHand26M:
         if not plans:
             raise DataError(
                 f"none of the {len(listing.images)} images of {self.files['data']} is below "
-                f"{self.images}: unpack the images there (docs/datasets/interhand26m.md)"
+                f"{self.images}: unpack the images there ({page('interhand26m')})"
             )
         if self._official_rows() not in (-1, len(listing.images)):
             say(

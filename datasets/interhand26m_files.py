@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handbench import files
 from handbench.datasets.jsonstream import stream
+from handbench.datasets.trees import page
 from handbench.errors import DataError
 from handbench.schema import SIDES
 
@@ -45,7 +46,7 @@ def _folder(root: Path, name: str, fps: int) -> Path:
     for place in places:
         if place.is_dir():
             return place
-    raise DataError(f"{places[0]} does not exist; unpack it there (docs/datasets/interhand26m.md)")
+    raise DataError(f"{places[0]} does not exist; unpack it there ({page('interhand26m')})")
 
 
 def annotation_files(
@@ -67,7 +68,7 @@ def annotation_files(
             if key != "fits":
                 raise DataError(
                     f"{path} is missing: unpack the annotations of InterHand2.6M there "
-                    "(docs/datasets/interhand26m.md)"
+                    f"({page('interhand26m')})"
                 )
             del found[key]
     return version, found

@@ -42,7 +42,7 @@ def _has_two_hands(root: Path) -> bool:
 
 def page(name: str) -> str:
     """The document about a data set; versions share one."""
-    return f"docs/datasets/{name.partition('_v')[0]}.md"
+    return files.document(f"datasets/{name.partition('_v')[0]}.md")
 
 
 def check_root(raw: str | Path | None, name: str, need: str, anywhere: bool = False) -> Path:

@@ -108,7 +108,8 @@ def demo(out: Path, workers: int) -> None:
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     say(f"\n{minutes} min {seconds:02d} s")
     say(f"Look at:  {out / 'report.html'}   (tables, curves, worst cases)")
-    say(f"Next:     {called()} show synthetic/test --index 12   (then docs/tutorial.md)")
+    then = files.document("tutorial.md")
+    say(f"Next:     {called()} show synthetic/test --index 12   (then {then})")
 
 
 def work(title: str, jobs: Sequence[Job], at_once: int) -> None:

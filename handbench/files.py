@@ -28,6 +28,15 @@ def mano_dir() -> Path | None:
     return Path(given).expanduser() if given else None
 
 
+def document(name: str) -> str:
+    """The path of a page of the documentation, such as `metrics.md`: in the installed package, else
+    in the checkout; relative to the current folder where it lies below that."""
+    package = Path(__file__).parent
+    root = next((each for each in (package, package.parent) if (each / "docs").is_dir()), package)
+    path = root / "docs" / name
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary name beside path; renamed to path when the block ends well, else removed."""

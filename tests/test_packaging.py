@@ -41,7 +41,7 @@ def wheel(tmp_path_factory) -> Path:
         check=True,
     ).stdout.splitlines()
     for name in listed:
-        if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/")):
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
@@ -89,6 +89,8 @@ def test_the_wheel_holds_one_package_with_its_data(wheel):
     ):
         for file in (ROOT / room).glob("*.py"):
             assert f"{package}/{file.name}" in inside, file
+    pages = {f"handbench/{each.relative_to(ROOT)}" for each in ROOT.glob("docs/**/*.md")}
+    assert pages == {name for name in names if name.startswith("handbench/docs/")}
 
 
 def test_the_citation_is_of_this_version():
@@ -115,6 +117,21 @@ def test_the_installed_wheel_works_away_from_the_checkout(installed, tmp_path):
         cwd=tmp_path, site=[installed], HANDBENCH_DATA=str(tmp_path / "data"),
     )  # fmt: skip
     assert (tmp_path / "look.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("mode", ["checkout", "wheel"])
+def test_messages_name_pages_that_are_there(mode, installed, tmp_path):
+    code = (
+        "from handbench.datasets import TABLE; from handbench.datasets.trees import page; "
+        "from handbench.files import document; "
+        "print(*map(page, TABLE), *map(document, ('adapters.md', 'tutorial.md')))"
+    )
+    site = [installed] if mode == "wheel" else []
+    for place in (ROOT, tmp_path):
+        told = run(sys.executable, "-P", "-c", code, cwd=place, site=site).split()
+        assert len(told) == 10 and all((place / name).is_file() for name in told)
+        inside = mode == "checkout" and place == ROOT
+        assert inside == ("docs/datasets/fpha.md" in told), told
 
 
 @pytest.mark.parametrize("mode", ["checkout", "wheel"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from handbench import frames
 from handbench.errors import DataError, UnknownName
-from handbench.files import read_json, read_npz
+from handbench.files import document, read_json, read_npz
 from handbench.pickles import load_pickle
 from handbench.predictions import Predictions
 from handbench.store import Split
@@ -96,7 +96,7 @@ def adapt(path: Path, adapter_name: str, split: Split) -> Predictions:
     A dump without sides takes them from the split. Raises DataError saying what does not fit.
     """
     if adapter_name not in ADAPTERS:
-        raise UnknownName("adapter", adapter_name, ADAPTERS, "docs/adapters.md")
+        raise UnknownName("adapter", adapter_name, ADAPTERS, document("adapters.md"))
     adapter = ADAPTERS[adapter_name]
     columns = as_columns(read_dump(path), path)
     names = _names(columns, path)
