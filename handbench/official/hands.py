@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbench import frames
-from handbench.console import say
+from handbench.console import amount, say
 from handbench.errors import DataError
 from handbench.predictions import Predictions
 from handbench.scoring.held import held
@@ -255,7 +255,8 @@ def rows_for(
         for row, (name, left) in enumerate(zip(predictions.id.tolist(), predictions.is_left))
     }
     if len(place_of) != len(predictions):
-        raise DataError(f"{path}: {len(predictions) - len(place_of)} hands are predicted twice")
+        twice = amount(len(predictions) - len(place_of), "hand")
+        raise DataError(f"{path}: {twice} predicted twice")
     wanted = zip(hands.truth.id[hands.hand].tolist(), hands.truth.is_left[hands.hand].tolist())
     row = np.array([place_of.get(key, -1) for key in wanted])
     found = row >= 0

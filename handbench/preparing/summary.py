@@ -173,7 +173,7 @@ class Estimate:
             f"{amount(self.workers, 'worker')} · {megabytes(self.free_bytes)} free"
         )
         if self.missing:
-            yield f"{self.name}: {self.missing:,} expected images are missing in the raw folder"
+            yield f"{self.name}: the raw folder lacks {amount(self.missing, 'expected image')}"
 
 
 def megabytes(size: float) -> str:
