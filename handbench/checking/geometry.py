@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from handbench.checking.check import FAIL, NONE, OK, WARN, Check, percent, verdict
 from handbench.checking.hands import SplitHands, spread_rows
+from handbench.console import amount
 from handbench.frames import BONES, FPHA, HO3D, INTERHAND, OPENGL, project
 from handbench.rules import VERTICES
 
@@ -213,7 +214,7 @@ def objects(hands: SplitHands) -> Check:
     pixel = project(centre, K[there])[:, 0]
     seen = (pixel > 0).all(1) & (pixel < columns["image_size"][there]).all(1)
     share = float((seen & (centre[:, 0, 2] > 0)).mean())
-    told = f"centre inside in {percent(share)} of {int(there.sum()):,} images"
+    told = f"centre inside in {percent(share)} of {amount(int(there.sum()), 'image')}"
     return Check("objects", verdict(share, 0.5, 0.2), told, expected)
 
 

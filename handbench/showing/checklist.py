@@ -11,6 +11,7 @@ import numpy as np
 
 from handbench.checking.check import Check, counted
 from handbench.checking.leakage import Shared
+from handbench.console import amount
 from handbench.files import write_bytes, write_json, write_text
 from handbench.showing import overlay
 from handbench.showing.draw import encoded
@@ -24,7 +25,7 @@ MARKS = {"ok": "✓ ok", "warn": "! warn", "fail": "✗ fail", "n/a": "· n/a"}
 NOTES = (
     "ok: as expected. warn: look at it. fail: wrong, or not what its place says. n/a: there is "
     "nothing to look at.",
-    f"The sheet shows {SHEET} images drawn by seed {SEED}: joints (hollow where the finger is "
+    f"The sheet shows up to {SHEET} images drawn by seed {SEED}: joints (hollow where the finger is "
     "occluded), bones, mesh (hatched where occluded), tight box, and the image's row number.",
 )
 STYLE = (
@@ -58,12 +59,10 @@ def write(split: Split, checks: Sequence[Check], folder: Path) -> list[Path]:
     picture, page_, data = (folder / name for name in ("sheet.png", "checks.html", "checks.json"))
     write_bytes(picture, encoded(overlay.sheet(split, rows)))
     write_json(data, [check.as_json() for check in checks])
+    caption = f"{split.name}, {amount(len(rows), 'image')} drawn by seed {SEED}"
     sections = [
         Section("Checks", STYLE + _table(checks)),
-        Section(
-            "Contact sheet",
-            "".join(figures([(f"{split.name}, {SHEET} images drawn by seed {SEED}", [picture])])),
-        ),
+        Section("Contact sheet", "".join(figures([(caption, [picture])]))),
     ]
     write_text(page_, page(sections, f"{split.name}: {counted(checks)}", NOTES))
     return [page_, data, picture]
