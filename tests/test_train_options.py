@@ -172,6 +172,15 @@ def test_hands_without_joints_give_no_error_to_choose_by():
     assert np.isnan(score)
 
 
+def test_a_batch_of_more_samples_than_there_are_says_so(capsys):
+    run = train(make("validate_every=99", batch=10**6, steps=2), "cpu")
+    assert "a batch of 1,000,000 is all of the 32 samples in every step" in capsys.readouterr().err
+    rates = np.genfromtxt(run.log, delimiter=",", names=True)["samples_per_s"]
+    assert rates.max() < 1e6  # of those that there are
+    with pytest.raises(HandbenchError, match="of 32 samples.*multiple of 3, such as 30"):
+        train(make("accumulate=3", batch=60, seed=1), "cpu")
+
+
 def test_without_a_validation_split_best_needs_another_rule(monkeypatch, small_data, tmp_path):
     (tmp_path / "data" / "small").mkdir(parents=True)
     (tmp_path / "data" / "small" / "train").symlink_to(small_data / "small" / "train")

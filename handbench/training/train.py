@@ -91,7 +91,7 @@ def train(
         if trainer and state:
             trainer.restore(state)
         if trainer:
-            speak_of_batch(recipe)
+            speak_of_batch(recipe, len(trainer.members))
             trainer.descend()
         else:
             if team().first:
@@ -151,8 +151,11 @@ def _shared_out(recipe: Recipe, method: Any, samples: Samples) -> tuple[Any, Any
     return training, None
 
 
-def speak_of_batch(recipe: Recipe) -> None:
-    """Says how a batch is shared out, and how batch norm sees it, where it is."""
+def speak_of_batch(recipe: Recipe, count: int) -> None:
+    """Says how a batch of `count` samples is shared out, and how batch norm sees it, where it is;
+    and where it asks for more samples than there are."""
+    if recipe.batch > count:
+        say(f"a batch of {recipe.batch:,} is all of the {count:,} samples in every step")
     part = share_of(recipe, recipe.batch, team().size)
     if part == recipe.batch:
         return

@@ -85,6 +85,7 @@ class Trainer:
         self.save_seconds, self.tensorboard, self.workers = save_seconds, tensorboard, workers
         self.team, self.precision = team(), Precision(recipe.precision, device)
         self.share = share_of(recipe, len(self.members), self.team.size)
+        self.batch = min(recipe.batch, len(self.members))
         self.order = Order(len(self.members), recipe.batch, recipe.seed)
         self.total = recipe.total_steps(self.order.per_epoch)
         self.step, self.waited = 0, 0.0
@@ -172,7 +173,7 @@ class Trainer:
                 if noting:
                     span, steps = time.monotonic() - noted, self.step - noted_step
                     row = {"step": self.step, "epoch": self.epoch, **terms}
-                    row["samples_per_s"] = steps * self.recipe.batch / span
+                    row["samples_per_s"] = steps * self.batch / span
                     row |= {"waiting": self.waited / span, "val_mpjpe_mm": ""}
                     told = f"loss {row['loss']:.3g}"
                     if validated:
@@ -308,7 +309,7 @@ class Trainer:
         self.team.take_first(self.buffers)  # whose running statistics are those that are kept
         with self.average.applied() if self.average else nullcontext():
             # a run of a few steps is not validated for longer than it is trained
-            most = min(VALIDATED, self.total * self.recipe.batch)
+            most = min(VALIDATED, self.total * self.batch)
             score = mpjpe_mm(self.method, *self.validation, self.device, most)
             least = self.best["val_mpjpe_mm"] if self.best else np.inf
             if self.recipe.checkpoint == "best" and score < least:
@@ -325,11 +326,12 @@ def share_of(recipe: Recipe, count: int, processes: int) -> int:
     """
     parts = processes * recipe.accumulate
     if parts > 1 and (recipe.batch % parts or recipe.batch > count):
+        fits = max(1, min(recipe.batch, count) // parts) * parts
         what = f"{processes} processes" if processes > 1 else ""
         what += " x " if processes > 1 and recipe.accumulate > 1 else ""
         what += f"{recipe.accumulate} parts" if recipe.accumulate > 1 else ""
         raise HandbenchError(
             f"a batch of {recipe.batch} of {count:,} samples cannot be shared out evenly to "
-            f"{what}: give --batch a multiple of {parts}"
+            f"{what}: give --batch a multiple of {parts}, such as {fits}"
         )
     return recipe.batch // parts
