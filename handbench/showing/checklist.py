@@ -25,8 +25,8 @@ MARKS = {"ok": "✓ ok", "warn": "! warn", "fail": "✗ fail", "n/a": "· n/a"}
 NOTES = (
     "ok: as expected. warn: look at it. fail: wrong, or not what its place says. n/a: there is "
     "nothing to look at.",
-    f"The sheet shows up to {SHEET} images drawn by seed {SEED}: joints (hollow where the finger is "
-    "occluded), bones, mesh (hatched where occluded), tight box, and the image's row number.",
+    f"The sheet shows up to {SHEET} images drawn by seed {SEED}: joints (hollow where the finger "
+    "is occluded), bones, mesh (hatched where occluded), tight box, and the image's row number.",
 )
 STYLE = (
     "<style>td.fail,td.warn{font-weight:700}td.fail{color:#b3261e}td.warn{color:#8a5a00}"
