@@ -35,7 +35,8 @@ table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid;
 font-variant-numeric:tabular-nums}
 th,td{padding:.28rem .5rem;text-align:right;white-space:nowrap;overflow-wrap:normal}
 thead th{border-bottom:1px solid;vertical-align:bottom;font-size:.85rem}td small{display:block}
-thead th,td.extra{white-space:normal}tbody tr:nth-child(even){background:var(--shade)}
+th,td.extra{white-space:normal}td.extra{font-size:.85rem}
+tbody tr:nth-child(even){background:var(--shade)}
 tr.tier th{font-style:italic;color:var(--soft)}
 tbody th,td.extra,thead th:first-child{text-align:left;font-weight:400}td small{color:var(--soft)}
 td.reported{font-style:italic}td.not-run{color:var(--soft)}
