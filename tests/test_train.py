@@ -187,6 +187,13 @@ def test_commands(monkeypatch):
         "toy/full/small-tiny-s0",
         "toy/wide/small-tiny-s0",
     ]
+    for idle in (
+        ["--compile-mode", "reduce-overhead"],
+        ["--shard", "2/2"],
+        ["--all-variants", "-v", "wide"],
+    ):
+        ran = CliRunner().invoke(train_command, [*arguments, *idle])
+        assert ran.exit_code == 2 and "goes with" in ran.output
     ran = CliRunner().invoke(predict_command, ["toy/wide", "--device", "cpu"])
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip().endswith("toy/wide/small-tiny-s0/predictions.h5")

@@ -92,6 +92,7 @@ def speed(
     only_with(
         training, "--train", "steps", "batch", "precision", "compile_mode", "workers", "overrides"
     )
+    only_with(compiled, "--compile", "compile_mode")
     only_with(not training, "networks, not with --train", "protocol", "end_to_end", "form")
     only_with(training or end_to_end, "--end-to-end or --train", "data")
     choose(hand_layer)

@@ -3,7 +3,7 @@
 import click
 
 from handbench.cli import complete
-from handbench.cli.options import read_shard, torch_options, workers_option
+from handbench.cli.options import only_with, read_shard, torch_options, workers_option
 
 
 @click.command()
@@ -109,6 +109,9 @@ def train(
     from handbench.training.train import train as run_training
 
     choose(hand_layer)
+    only_with(compiled, "--compile", "compile_mode")
+    only_with(all_variants or bool(sweeps), "--all-variants or --sweep", "shard")
+    only_with(not all_variants, "one variant, not with --all-variants", "variant")
 
     origin = runs.find(start) if start else None
     flags = {
