@@ -37,6 +37,14 @@ def test_a_run_learns_logs_and_says_when_it_is_done(capsys):
     assert run.checkpoint.stat().st_mtime_ns == before
 
 
+def test_a_lost_recipe_is_written_again():
+    run = train(make(), "cpu")
+    text = run.recipe_file.read_text()
+    run.recipe_file.unlink()
+    assert train(make(), "cpu") == run
+    assert run.recipe_file.read_text() == text
+
+
 def test_another_recipe_in_the_same_folder_is_refused():
     train(make(), device="cpu")
     with pytest.raises(HandbenchError, match="lr: 0.01 -> 0.02.*--force"):

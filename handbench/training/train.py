@@ -65,6 +65,8 @@ def train(
                 "give --force to start over, or another --seed"
             )
         if state["finished"]:
+            if team().first and not run.recipe_file.is_file():  # by which runs are found
+                files.write_text(run.recipe_file, to_toml(recipe))
             say(f"{run.name} is trained ({amount(state['step'], 'step')}); --force trains it again")
             return run
     # built first: what cannot be trained leaves no run behind, and an old one as it was
