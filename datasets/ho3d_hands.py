@@ -14,7 +14,7 @@ from handbench.datasets.ho3d_files import SIZE
 from handbench.datasets.jpeg import Skip
 from handbench.datasets.reach import cut_to_reach, hand_reach
 from handbench.hand import Hand
-from handbench.records import HandRecord, Mesh, ObjectRecord
+from handbench.records import SHIPPED, HandRecord, Mesh, ObjectRecord
 from handbench.rigid import move_hand
 
 FLIP = np.diag(frames.OPENGL)  # a half turn about x: a rotation, so poses move with it
@@ -72,7 +72,7 @@ def with_box(record: HandRecord, box: NDArray) -> HandRecord:
     """box (4,): x1 y1 x2 y2 px of the file. Raises Skip for an empty one."""
     if not (box[2:] > box[:2]).all():
         raise Skip("meta: the bounding box is empty")
-    return replace(record, box_px=np.concatenate([box[:2], box[2:] - box[:2]]), box_source=3)
+    return replace(record, box_px=np.concatenate([box[:2], box[2:] - box[:2]]), box_source=SHIPPED)
 
 
 @dataclass(frozen=True)

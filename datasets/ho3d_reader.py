@@ -1,6 +1,7 @@
 """What the readers of HO-3D and H2O-3D share: lists, folders, counting, what is left out."""
 
 import os
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ HALF_TURN = (0.0, 180.0)  # degrees: the object looks alike from behind
 CAMERAS_MM = 10.0  # poses were fitted in all views at once
 
 
-class ListedReader:
+class ListedReader(ABC):
     """A split that a text file lists: SEQ/0000 a line, in SPLIT/SEQ/{rgb,meta,…}.
 
     A subclass gives name, title, suffix (of pictures), no_truth, take_of(sequence),
@@ -88,9 +89,9 @@ class ListedReader:
             )
         return None
 
+    @abstractmethod
     def take_of(self, sequence: str) -> tuple[str, str]:
         """(take, camera) of a sequence."""
-        raise NotImplementedError
 
     def chosen(self) -> list[Line]:
         """The lines that are read."""
@@ -233,9 +234,9 @@ class ListedReader:
             **found,
         )
 
+    @abstractmethod
     def content(self, meta: Meta, sequence: str, number: int, line: int) -> dict[str, Any]:
         """K, right, left, meshes, segmentation, subject and extra of one frame."""
-        raise NotImplementedError
 
     def attributes(self) -> dict[str, Any]:
         """What the prepared file says about its source; counts are there after plan()."""

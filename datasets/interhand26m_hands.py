@@ -16,7 +16,7 @@ from handbench.datasets.trees import is_synthetic
 from handbench.errors import DataError
 from handbench.hand import Hand
 from handbench.mano_files import FILES, find_mano
-from handbench.records import HandRecord, Mesh
+from handbench.records import SHIPPED, HandRecord, Mesh
 from handbench.rigid import move_hand
 from handbench.schema import SIDES
 
@@ -47,7 +47,7 @@ def read_hands(moment: Any, note: Any, T: NDArray, K: NDArray) -> dict[str, Hand
         joints_px = frames.project(joints_m, K)
         box, source = None, 0
         if single and seen.any() and (note["bbox"][2:] > 0).all():
-            box, source = _shrink(note["bbox"]), 3
+            box, source = _shrink(note["bbox"]), SHIPPED
         elif seen.any():
             low, high = joints_px[seen].min(0), joints_px[seen].max(0)
             box, source = np.concatenate([low, high - low]), 1

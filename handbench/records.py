@@ -35,6 +35,9 @@ class Scene:
     whole: bool = True
 
 
+SHIPPED = 3  # box_source of a box that the data set itself ships
+
+
 @dataclass(frozen=True)
 class HandRecord:
     """One annotated hand, native side. Missing floats are NaN, missing flags 0 or 255.

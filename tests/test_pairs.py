@@ -9,6 +9,7 @@ from pair_split import CORNERS, Pairs
 import handbench.datasets
 import handbench.methods
 from handbench import checkpoint, predictions
+from handbench.errors import DataError
 from handbench.evaluate import evaluate_run
 from handbench.frames import project
 from handbench.hand import Hand, default_hand
@@ -214,6 +215,13 @@ def test_recipes_take_two_steps(monkeypatch, tmp_path, data):
     state = checkpoint.read(run.checkpoint)
     assert {group["factor"] for group in state["optimizer"]["param_groups"]} == {0.1, 1.0}
     assert state["model"]["heat.weight"].shape[0] == (21 if data == "ho3d_v3" else 42)
+
+
+@pytest.mark.parametrize("kind", [PairSamples, PairsWithObjects, HandsWithObjects])
+def test_margins_of_single_hands_are_refused(split, kind, monkeypatch):
+    monkeypatch.setattr(type(split), "windows", np.zeros((len(split), 4), int))
+    with pytest.raises(DataError, match="keeps the margins of single hands.*without --crop"):
+        kind(split, 64, default_hand("right"))
 
 
 def test_joined_splits_are_taken_by_turns(split):

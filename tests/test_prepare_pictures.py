@@ -88,6 +88,19 @@ def opened(folder):
     return open_split("filmed/train", folder)
 
 
+def test_margins_hold_crops_of_boxes_that_are_shipped():
+    """Those are widened after they were cut at the border, so they reach farther along it."""
+    frame = replace(film()[0], left=None)
+    box = np.array([560.0, 200, 79, 30])
+    shipped = replace(frame.right, joints_px=np.full((21, 2), np.nan), box_px=box, box_source=3)
+    x0, y0, x1, y1 = margin(replace(frame, right=shipped), {})
+    middle, side, _ = crop.square(box[None], np.array([SIZE]), shipped=True)
+    half = side[0] * 1.25 / np.sqrt(2)  # enlarged by a quarter, turned by 45 degrees
+    assert half > 70
+    assert (x0, y0) <= tuple(middle[0] - half) and y1 >= middle[0, 1] + half and x1 == SIZE[0]
+    assert y0 <= middle[0, 1] - half
+
+
 @needs_turbo
 def test_margin_crops_are_lossless_and_say_where_they_lie(whole, cut):
     full, small = opened(whole), opened(cut)

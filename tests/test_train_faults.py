@@ -237,3 +237,12 @@ def test_many_kills_end_with_the_same_weights(monkeypatch, tmp_path):
     assert reached > 10
     train(chosen, device="cpu")
     assert_same(weights(whole), weights(killed))
+
+
+def test_too_little_memory_of_a_gpu_is_one_line(monkeypatch):
+    def one_step(self, parts):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(Trainer, "one_step", one_step)
+    with pytest.raises(HandbenchError, match="memory is too small.*accumulate=2.*6 samples"):
+        train(make(), device="cpu")

@@ -16,12 +16,12 @@ from handbench.loading import crop
 from handbench.loading.augment import Augmentation, Draw, draw
 from handbench.loading.neighbours import Neighbours
 from handbench.loading.patches import Cutter, finish_on_device
+from handbench.records import SHIPPED
 from handbench.rules import RULES, UNKNOWN
 from handbench.store import Hands, Split
 
 Batch = dict[str, Any]
 
-SHIPPED = 3  # box_source of boxes that a data set ships (records.HandRecord)
 KEPT_VERTS = 20_000  # up to so many hands (190 MB) posed vertices are kept, beyond posed per batch
 
 

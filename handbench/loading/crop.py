@@ -66,7 +66,8 @@ def square(
     The box is widened by factor, moved into the image (w, h) (N,2) at its left and top, cut at its
     right and bottom, and made square on its longer side about the new centre, as HandOccNet does.
     Boxes that a data set ships (shipped (N,)) are widened last, beyond the image, as HandOccNet
-    and H2ONet evaluate on HO-3D and kypt on InterHand2.6M. No usable box: the whole image.
+    and H2ONet evaluate on HO-3D; kypt on InterHand2.6M cuts a box of 1.2 times the extent first,
+    which differs at the border alone. No usable box: the whole image.
     """
     boxes, size = np.asarray(boxes_px, np.float64), np.asarray(image_size, np.float64)
     late = np.broadcast_to(shipped, len(boxes))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handbench.errors import DataError
 from handbench.frames import mirror_points, mirror_pose, project
 from handbench.hand import Hand
 from handbench.inference.outputs import native
@@ -45,6 +46,7 @@ class PairSamples(Samples):
     def __init__(
         self, split: Split, crop_px: int, hand: Hand, labels: bool = True, **options: Any
     ) -> None:
+        _check_whole(split)
         rows = np.unique(split.hands.row)
         both = Hands(np.repeat(rows, 2), np.tile([False, True], len(rows)))
         single = Hands(rows, np.zeros(len(rows), bool))
@@ -128,6 +130,7 @@ class HandsWithObjects(Samples):
     left hand (objects.mirror_object), valid_object (B,) and the rest of objects.py."""
 
     def __init__(self, split: Split, *args: Any, **options: Any) -> None:
+        _check_whole(split)
         self.held = objects.of_split(split)
         super().__init__(split, *args, **options)
         self.boxes = union(self.boxes, object_boxes(self.held, self.K))
@@ -153,6 +156,15 @@ class HandsWithObjects(Samples):
         pose = np.where(left[:, None, None], objects.mirror_object(object_T), object_T)
         ids = self.ids[self.rows[index]]
         return {"image_id": ids[chosen], "object/T_camera": pose[chosen]}
+
+
+def _check_whole(split: Split) -> None:
+    """Raises DataError where only the margins of single hands are kept: scenes reach beyond."""
+    if split.windows is not None:
+        raise DataError(
+            f"{split.name} keeps the margins of single hands, this method sees more of a picture: "
+            "prepare it without --crop into another folder (--out)"
+        )
 
 
 def counts(samples: Samples) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from handbench.console import say
 from handbench.errors import DataError
 from handbench.loading import crop
 from handbench.preparing import turbo
-from handbench.records import Frame, HandLabels
+from handbench.records import SHIPPED, Frame, HandLabels
 from handbench.schema import SIDES
 from handbench.store import decode
 
@@ -81,12 +81,16 @@ AS_SHIPPED = Pictures()
 
 def margin(frame: Frame, labels: Mapping[str, HandLabels]) -> turbo.Window:
     """The window that the crops of all hands of a frame need; all of it where no box is known."""
-    boxes = np.array(list(_boxes(frame, labels)), np.float64).reshape(-1, 4)
-    boxes = boxes[np.isfinite(boxes).all(1)]
+    found = list(_boxes(frame, labels))
+    boxes = np.array([box for box, _ in found], np.float64).reshape(-1, 4)
+    shipped = np.array([late for _, late in found], bool)
+    known = np.isfinite(boxes).all(1)
+    boxes, shipped = boxes[known], shipped[known]
     size = np.array(frame.image_size)
     if not len(boxes):
         return 0, 0, *frame.image_size
-    centre, side, _ = crop.square(boxes, np.broadcast_to(size, (len(boxes), 2)))
+    sizes = np.broadcast_to(size, (len(boxes), 2))
+    centre, side, _ = crop.square(boxes, sizes, shipped=shipped)
     half = (side * MARGIN / 2)[:, None]
     low = np.maximum(np.floor((centre - half).min(0)), 0)
     high = np.minimum(np.ceil((centre + half).max(0)) + 1, size)
@@ -94,14 +98,14 @@ def margin(frame: Frame, labels: Mapping[str, HandLabels]) -> turbo.Window:
     return x0, y0, x1, y1
 
 
-def _boxes(frame: Frame, labels: Mapping[str, HandLabels]) -> Iterator[NDArray[Any]]:
-    """Every box (4,) that training may cut a hand by."""
+def _boxes(frame: Frame, labels: Mapping[str, HandLabels]) -> Iterator[tuple[NDArray[Any], bool]]:
+    """Every box (4,) that training may cut a hand by, and whether the data set ships it."""
     for side in SIDES:
         hand = getattr(frame, side)
         if hand is None:
             continue
-        yield crop.extent(np.asarray(hand.joints_px, np.float64)[None])[0]
+        yield crop.extent(np.asarray(hand.joints_px, np.float64)[None])[0], False
         if hand.box_px is not None:
-            yield hand.box_px
+            yield hand.box_px, hand.box_source == SHIPPED
         if side in labels:
-            yield labels[side].box_visible_px
+            yield labels[side].box_visible_px, False

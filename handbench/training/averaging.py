@@ -22,12 +22,6 @@ class Average:
         self.values = {name: value.clone() for name, value in self.weights.items()}
 
     @torch.no_grad()
-    def reset(self) -> None:
-        """Begins anew at the weights as they are."""
-        for name, value in self.weights.items():
-            self.values[name].copy_(value)
-
-    @torch.no_grad()
     def update(self, step: int) -> None:
         """step: how many steps have been taken, those that were skipped among them."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))

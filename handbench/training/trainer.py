@@ -33,6 +33,9 @@ from handbench.training.selection import VALIDATED, mpjpe_mm
 from handbench.training.stopping import stop_requests
 
 LOOK_EVERY = 10  # steps
+TOO_LARGE = (
+    "the GPU's memory is too small for a step: give -o accumulate=2, 4, … or a smaller --batch"
+)
 ONE_SAMPLE = (
     "one sample at a time has no statistics for batch norm: give a larger --batch, fewer parts "
     "(accumulate), or -o batch_norm=frozen"
@@ -153,8 +156,6 @@ class Trainer:
         note_every = max(1, min(50, self.total // 100))
         began = noted = saved = time.monotonic()
         noted_step, told = self.step, ""
-        if self.average and not self.step:
-            self.average.reset()  # weights may have come from a file since
         self.make_ready()
         with (
             stop_requests() as asked,
@@ -163,7 +164,10 @@ class Trainer:
             closing(self.feed()) as feed,
         ):
             for parts in feed:
-                self.one_step(parts)
+                try:
+                    self.one_step(parts)
+                except torch.OutOfMemoryError as error:
+                    raise HandbenchError(f"{TOO_LARGE} ({self.share} samples at a time)") from error
                 self.step += 1
                 last = self.step == self.total
                 validated = self.validation is not None and (self.step % every == 0 or last)
