@@ -119,14 +119,14 @@ def settle(run: Run, state: State | None) -> None:
         os.replace(state["path"], run.checkpoint)
 
 
-def build(recipe: Recipe, hand: Hand) -> Any:
+def build(recipe: Recipe, hand: Hand, tried: bool = False) -> Any:
     """The method of a recipe for a right hand, freshly initialised from the recipe's seed.
 
-    Raises HandbenchError for options that do not work.
+    tried: its options have worked before. Raises HandbenchError for options that do not.
     """
     torch.manual_seed(recipe.seed)
     cls = load_name("method", recipe.method)
-    return built(cls, hand, method_options(recipe), recipe.options)
+    return built(cls, hand, method_options(recipe), {} if tried else recipe.options)
 
 
 def trained(run: Run) -> tuple[Any, Recipe, State]:
@@ -144,7 +144,7 @@ def trained(run: Run) -> tuple[Any, Recipe, State]:
             f"{run.path} was trained with another hand model than there is here: point "
             "HANDBENCH_MANO at the MANO files it was trained with"
         )
-    method = build(_anchored(recipe, run), models[0])
+    method = build(_anchored(recipe, run), models[0], tried=True)
     _fill(method, state, run)
     return method.eval(), recipe, state
 
